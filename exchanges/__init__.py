@@ -1,0 +1,1 @@
+"""Venues: all that knows an exchange's wire protocol. Imports nothing of ``topics`` or ``gateway``."""

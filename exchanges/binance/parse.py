@@ -1,0 +1,178 @@
+"""Binance's websocket messages and REST rows → events. Pure: no clock, no socket, no state.
+
+Key order is not stable and new keys appear without notice: only what is named here is read.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from exchanges.errors import BadMessage
+from exchanges.events import Accepted, BookDelta, BookSnapshot, Candle, Event, Refused, Side, Trade, Unknown
+from exchanges.venue import Parsed
+
+TAKER_SIDES: dict[bool, Side] = {True: "sell", False: "buy"}  # by "m", "the buyer is the maker"
+
+
+def futures(raw: bytes) -> Parsed:
+    """Map one message of ``fstream``'s ``/stream`` to its stream and events.
+
+    Raises:
+        BadMessage: it is not what Binance documents.
+    """
+    return _parse(raw, FUTURES)
+
+
+def spot(raw: bytes) -> Parsed:
+    """Map one message of ``stream.binance.com``'s ``/stream``. Raises as ``futures`` does."""
+    return _parse(raw, SPOT)
+
+
+def _parse(raw: bytes, parsers: "dict[str, Callable[[dict[str, Any]], list[Event]]]") -> Parsed:
+    try:
+        message = orjson.loads(raw)
+        name = message.get("stream")
+        if name is None:
+            return _answer(message)
+        data = message["data"]
+        kind = data["e"]
+        return name, parsers[kind](data) if kind in parsers else [Unknown(kind=str(kind))]
+    except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise BadMessage("binance", repr(error), raw) from error
+
+
+def _answer(message: dict[str, Any]) -> Parsed:
+    """The reply to a command. Its error is nested on futures and flat in spot's documentation; both are read.
+
+    Being accepted proves nothing: nonsense is acknowledged like anything else.
+    """
+    request = str(message.get("id", ""))
+    error = message.get("error", message)
+    if "code" in error:
+        return request, [Refused(reason=str(error["msg"]))]
+    if "result" in message:
+        return request, [Accepted()]
+    return "", [Unknown(kind=str(message.get("e", "no stream")))]
+
+
+def parse_agg_trade(data: dict[str, Any]) -> list[Event]:
+    """``<symbol>@aggTrade``, and one row of REST ``aggTrades``: the fills of one taker order at one price.
+
+    Source: https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams/Aggregate-Trade-Streams
+    """
+    return [_trade(data, id=data["a"])]
+
+
+def parse_trade(data: dict[str, Any]) -> list[Event]:
+    """``<symbol>@trade``: one fill. On futures it is undocumented, and rows that are no market trade are dropped.
+
+    ``X`` is absent on spot. The dropped kinds (insurance fund, ADL, ``NA`` at price 0) use up an id all the same.
+    """
+    if data.get("X", "MARKET") != "MARKET":
+        return []
+    return [_trade(data, id=data["t"])]
+
+
+def _trade(data: dict[str, Any], *, id: int) -> Trade:
+    price, amount = data["p"], data["q"]
+    return Trade(
+        id=str(id),
+        timestamp_ms=data["T"],
+        taker_side=TAKER_SIDES[data["m"]],
+        price=float(price),
+        amount=float(amount),
+        cost=float(Decimal(price) * Decimal(amount)),
+        raw=data,
+    )
+
+
+def parse_candle(data: dict[str, Any]) -> list[Event]:
+    """``<symbol>@kline_<interval>``; ``x`` says that the candle is closed."""
+    k = data["k"]
+    return [
+        Candle(
+            open_time_ms=k["t"],
+            open=float(k["o"]),
+            high=float(k["h"]),
+            low=float(k["l"]),
+            close=float(k["c"]),
+            volume=float(k["v"]),
+            closed=k["x"],
+        )
+    ]
+
+
+def parse_futures_depth(data: dict[str, Any]) -> list[Event]:
+    """``<symbol>@depth``: ``pu`` is the ``u`` of the event before. ``U`` says nothing: ids are shared by all symbols.
+
+    Source: https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams/How-to-manage-a-local-order-book-correctly
+    """
+    return [
+        BookDelta(
+            bids=data["b"],
+            asks=data["a"],
+            prev_sequence=data["pu"],
+            last_sequence=data["u"],
+            timestamp_ms=data["T"],
+        )
+    ]
+
+
+def parse_spot_depth(data: dict[str, Any]) -> list[Event]:
+    """``<symbol>@depth``: ids are the symbol's own, so the event before ended at ``U - 1``. There is no ``T``."""
+    return [
+        BookDelta(
+            bids=data["b"],
+            asks=data["a"],
+            prev_sequence=data["U"] - 1,
+            last_sequence=data["u"],
+            timestamp_ms=data["E"],
+        )
+    ]
+
+
+def book(answer: dict[str, Any]) -> BookSnapshot:
+    """REST ``depth``. ``T``, the matching time, is there on futures only."""
+    return BookSnapshot(
+        bids=answer["bids"],
+        asks=answer["asks"],
+        sequence=answer["lastUpdateId"],
+        timestamp_ms=answer.get("T"),
+    )
+
+
+def recent_trade(row: dict[str, Any]) -> Trade:
+    """One row of REST ``trades``; its cost is the venue's own product."""
+    return Trade(
+        id=str(row["id"]),
+        timestamp_ms=row["time"],
+        taker_side=TAKER_SIDES[row["isBuyerMaker"]],
+        price=float(row["price"]),
+        amount=float(row["qty"]),
+        cost=float(Decimal(row["price"]) * Decimal(row["qty"])),
+        raw=row,
+    )
+
+
+def candle(row: list[Any], *, now_ms: int) -> Candle:
+    """One row of REST ``klines``: open time, o, h, l, c, volume, close time, …"""
+    return Candle(
+        open_time_ms=row[0],
+        open=float(row[1]),
+        high=float(row[2]),
+        low=float(row[3]),
+        close=float(row[4]),
+        volume=float(row[5]),
+        closed=row[6] < now_ms,
+    )
+
+
+FUTURES: dict[str, Callable[[dict[str, Any]], list[Event]]] = {
+    "aggTrade": parse_agg_trade,
+    "trade": parse_trade,
+    "kline": parse_candle,
+    "depthUpdate": parse_futures_depth,
+}
+SPOT = {**FUTURES, "depthUpdate": parse_spot_depth}

@@ -1,0 +1,101 @@
+"""Binance's REST endpoints. Weights are the venue's, a minute: 2,400 on futures, 6,000 on spot.
+
+Source: https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from exchanges.binance import parse
+from exchanges.errors import BadMessage, GatewayError, UpstreamError, ValidationFailed, VenueBusy, VenueUnavailable
+from exchanges.events import BookSnapshot, Candle, Trade
+from exchanges.fetch import Fetcher
+
+T = TypeVar("T")
+
+MAX_TRADES = 1000
+DEPTHS = (5, 10, 20, 50, 100, 500, 1000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """Futures or spot: same endpoints, another base URL."""
+
+    base_url: str
+    max_candles: int
+
+
+def refusal(status: int, answer: Any) -> GatewayError | None:
+    """Binance's ``{"code": -1121, "msg": …}``; a firewall answers 403 in HTML."""
+    if status < 400:
+        return None
+    code = answer.get("code") if isinstance(answer, dict) else None
+    if code == -4166:
+        return ValidationFailed("binance gives aggregate trades of the last 2 days only", field="since")
+    if code == -1003:
+        return VenueBusy("binance asks us to slow down")
+    if status >= 500:
+        return VenueUnavailable(f"binance answered with HTTP status {status}")
+    return UpstreamError(f"binance refused the request (HTTP status {status}, code {code})")
+
+
+async def agg_trades(
+    fetcher: Fetcher, product: Product, venue_symbol: str, *, since: int | None, until: int | None, limit: int
+) -> list[Trade]:
+    """``aggTrades``, oldest first; weight 20 on futures, 4 on spot."""
+    query: dict[str, str | int] = {"symbol": venue_symbol, "limit": min(limit, MAX_TRADES)}
+    query |= _window(since, until)
+    rows = await fetcher.get(f"{product.base_url}/aggTrades", query)
+    return _read(lambda: [event for row in rows for event in parse.parse_agg_trade(row)])  # type: ignore[misc]
+
+
+async def recent_trades(
+    fetcher: Fetcher, product: Product, venue_symbol: str, *, since: int | None, until: int | None, limit: int
+) -> list[Trade]:
+    """``trades``, oldest first; weight 5 on futures, 25 on spot. The venue has the newest 1,000 and no times."""
+    bounded = since is not None or until is not None
+    size = MAX_TRADES if bounded else min(limit, MAX_TRADES)
+    rows = await fetcher.get(f"{product.base_url}/trades", {"symbol": venue_symbol, "limit": size})
+    trades = _read(lambda: [parse.recent_trade(row) for row in rows])
+    first, last = since or 0, until if until is not None else trades[-1].timestamp_ms if trades else 0
+    fitting = [trade for trade in trades if first <= trade.timestamp_ms <= last]
+    return fitting[:limit] if since is not None else fitting[-limit:]
+
+
+async def candles(
+    fetcher: Fetcher,
+    product: Product,
+    venue_symbol: str,
+    timeframe: str,
+    *,
+    since: int | None,
+    until: int | None,
+    limit: int,
+) -> list[Candle]:
+    """``klines``, ascending, the forming one last; weight 1 to 10 by ``limit``, 2 on spot."""
+    query: dict[str, str | int] = {"symbol": venue_symbol, "interval": timeframe}
+    query["limit"] = min(limit, product.max_candles)
+    query |= _window(since, until)
+    rows = await fetcher.get(f"{product.base_url}/klines", query)
+    now_ms = time.time_ns() // 1_000_000
+    return _read(lambda: [parse.candle(row, now_ms=now_ms) for row in rows])
+
+
+async def book(fetcher: Fetcher, product: Product, venue_symbol: str, *, levels: int) -> BookSnapshot:
+    """``depth``; weight 2 to 20 by size on futures, 5 to 50 on spot."""
+    limit = next((depth for depth in DEPTHS if depth >= levels), DEPTHS[-1])
+    answer = await fetcher.get(f"{product.base_url}/depth", {"symbol": venue_symbol, "limit": limit})
+    return _read(lambda: parse.book(answer))
+
+
+def _window(since: int | None, until: int | None) -> dict[str, str | int]:
+    return {name: ms for name, ms in (("startTime", since), ("endTime", until)) if ms is not None}
+
+
+def _read(parse_answer: Callable[[], T]) -> T:
+    try:
+        return parse_answer()
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise BadMessage("binance", repr(error)) from error

@@ -1,0 +1,244 @@
+"""One upstream subscription: the state between a venue's messages and whoever listens. Opens no socket.
+
+A feed's state dies with its connection, and on a shared socket with its subscription: ``started`` makes it afresh.
+There is one way to heal. A sequence break, a crossed book or a level that is none ends the book; a fresh one is synced
+by a REST snapshot where the venue has deltas without one, else by subscribing again. The rest of the socket goes on.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+from exchanges import metrics
+from exchanges.book import BookSync, OrderBook
+from exchanges.errors import CrossedBook, SequenceGap, SubscribeFailed, UpstreamError
+from exchanges.events import Accepted, BookDelta, BookSnapshot, Candle, Event, Refused, Trade, Unknown
+from exchanges.venue import Stream
+
+log = logging.getLogger("exchanges.feed")
+
+ANSWER_TIMEOUT = 10.0  # seconds for an acknowledgement, or the first snapshot of a book that comes by stream
+QUIET_BOOK = 2.0  # seconds without a delta after which a snapshot is asked for all the same
+SNAPSHOT_ATTEMPTS = 8
+SNAPSHOT_PAUSE = 0.25  # seconds before the second attempt; doubles, up to QUIET_BOOK
+SILENCE = 10.0  # seconds without data after which a stream's acknowledgement is checked, and between two checks
+
+State = Literal["connecting", "live", "reconnecting", "resyncing"]
+
+
+class Listener(Protocol):
+    """Who a feed speaks to. Calls come straight from the socket's read, with no await in between."""
+
+    def on_events(self, events: Sequence[Trade | Candle], received_ms: int) -> None: ...
+
+    def on_book(self, book: OrderBook, received_ms: int) -> None:
+        """``book`` has changed and is proven. It is the feed's own, and changes again with the next call."""
+        ...
+
+    def on_state(self, state: State, reason: str) -> None: ...
+
+    def on_refused(self, error: SubscribeFailed) -> None:
+        """The venue will not serve this; the feed is closed."""
+        ...
+
+
+class Carrier(Protocol):
+    """What a feed needs of the socket that carries it."""
+
+    def resubscribe(self, feed: "Feed", reason: str) -> None:
+        """Ask the venue for this stream afresh."""
+        ...
+
+    def refused(self, feed: "Feed", reason: str) -> None:
+        """Drop the feed: the venue will not serve it."""
+        ...
+
+    def now_ms(self) -> int: ...
+
+
+class Feed:
+    """One subscription. Its socket calls ``started``, ``receive``, ``check`` once a second, and ``lost``."""
+
+    def __init__(self, exchange: str, stream: Stream, listener: Listener) -> None:
+        self.exchange = exchange
+        self.stream = stream
+        self.listener = listener
+        self.accepted = False  # acknowledged, or speaking
+        self.spoke = False
+        self.strikes = 0  # sockets in a row that died on this subscription
+        self.asked_at: float | None = None  # loop time of the last subscribe; None: not asked
+        self._state: State = "connecting"
+        self._carrier: Carrier | None = None
+        self._sync: BookSync | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._checked_at = 0.0
+        self._fingerprint: object = None
+
+    def started(self, carrier: Carrier, now: float) -> None:
+        """The subscription was sent; nothing of an earlier one counts any more."""
+        self._cancel()
+        self._carrier, self.asked_at, self._checked_at = carrier, now, now
+        self.accepted = self.spoke = False
+        self._sync = None
+        self._fingerprint = None
+
+    def receive(self, events: Sequence[Event], received_ms: int) -> None:
+        """Take what one message said about this stream."""
+        for index, event in enumerate(events):
+            match event:
+                case BookDelta() | BookSnapshot():
+                    self._hear()
+                    self._on_book(event, received_ms)
+                case Trade() | Candle():
+                    self._hear()
+                    self._live("")
+                    self.listener.on_events(events[index:] if index else events, received_ms)  # type: ignore[arg-type]  # never mixed
+                    return
+                case Accepted():
+                    self.accepted = True
+                    if not self.stream.is_book:
+                        self._live("")
+                case Refused(reason=reason):
+                    assert self._carrier is not None
+                    self._carrier.refused(self, reason)
+                case Unknown():
+                    raise AssertionError("the socket counts these")
+
+    def check(self, now: float) -> None:
+        """Once a second while subscribed: act on what has not come."""
+        if self.asked_at is None:
+            return
+        waited = now - self.asked_at
+        if self.stream.is_book and self.stream.snapshot is not None and self._sync is None and waited >= QUIET_BOOK:
+            self._begin_sync()
+        needs_answer = not self.accepted or (self.stream.is_book and not self.spoke and self.stream.snapshot is None)
+        if needs_answer and waited >= ANSWER_TIMEOUT:
+            self._again("no answer")
+        elif self.stream.witness and not self.spoke and now - self._checked_at >= SILENCE:
+            self._checked_at = now
+            self._run(self._check_silence())
+
+    def lost(self, reason: str) -> None:
+        """The socket is gone; it will call ``started`` again."""
+        self._cancel()
+        self.asked_at = None
+        self._change("reconnecting", reason)
+
+    def close(self) -> None:
+        self._cancel()
+        self.asked_at = None
+
+    def _hear(self) -> None:
+        self.accepted = self.spoke = True
+        self.strikes = 0
+
+    def _live(self, reason: str) -> None:
+        if self._state != "live":
+            self._change("live", reason)
+
+    def _change(self, state: State, reason: str) -> None:
+        self._state = state
+        self.listener.on_state(state, reason)
+
+    def _on_book(self, event: BookSnapshot | BookDelta, received_ms: int) -> None:
+        if self._sync is None:
+            self._begin_sync()
+        assert self._sync is not None
+        try:
+            book = self._sync.on_snapshot(event) if isinstance(event, BookSnapshot) else self._sync.on_delta(event)
+        except BOOK_FAULTS as error:
+            # After a hole, the delta that showed it is the first that the next snapshot has to join.
+            self._resync(error, keep=event if isinstance(error, SequenceGap) else None)
+            return
+        if book is not None and (self._sync.joined or self.stream.snapshot is None):
+            self._publish(book, received_ms)
+
+    def _publish(self, book: OrderBook, received_ms: int) -> None:
+        self._live("")
+        self.listener.on_book(book, received_ms)
+
+    def _begin_sync(self) -> None:
+        self._sync = BookSync()
+        if self.stream.snapshot is not None:
+            self._run(self._fetch_snapshot(self._sync))
+
+    def _resync(self, error: Exception, keep: BookSnapshot | BookDelta | None = None) -> None:
+        """Forget the book and start over, this book alone."""
+        reason = REASONS.get(type(error), "bad level")
+        metrics.RESYNCS.labels(self.exchange, reason).inc()
+        log.warning("book_resync", extra={"exchange": self.exchange, "stream": self.stream.name, "error": str(error)})
+        self._cancel()
+        self._change("resyncing", reason)
+        if self.stream.snapshot is None:
+            self._again(reason)
+            return
+        self._begin_sync()
+        if isinstance(keep, BookDelta) and self._sync is not None:
+            self._sync.on_delta(keep)
+
+    def _again(self, reason: str) -> None:
+        assert self._carrier is not None
+        self._carrier.resubscribe(self, reason)
+
+    async def _fetch_snapshot(self, sync: BookSync) -> None:
+        """Bring ``sync`` to life, asking again while the snapshot is older than the stream.
+
+        A snapshot that no delta has joined yet proves nothing (it may come from a cache), unless the venue gives the
+        same one twice while the stream stays silent: then the market is quiet.
+        """
+        assert self.stream.snapshot is not None
+        assert self._carrier is not None
+        pause, previous = SNAPSHOT_PAUSE, None
+        for _ in range(SNAPSHOT_ATTEMPTS):
+            try:
+                snapshot = await self.stream.snapshot()
+                book = sync.on_snapshot(snapshot)
+            except UpstreamError as error:
+                pause = max(pause, error.retry_after or 0.0)
+                book = None
+                log.info("snapshot_failed", extra={"stream": self.stream.name, "error": str(error)})
+            except BOOK_FAULTS as error:
+                self._resync(error)  # the kept deltas do not follow each other, or it is no book
+                return
+            else:
+                if book is not None and (sync.joined or previous == snapshot.sequence):
+                    self._publish(book, self._carrier.now_ms())
+                    return
+                if book is None:
+                    metrics.SNAPSHOT_RETRIES.labels(self.exchange).inc()
+                else:
+                    previous, pause = snapshot.sequence, QUIET_BOOK
+            await asyncio.sleep(pause)
+            if sync.joined:
+                return  # a delta came and was published
+            pause = min(pause * 2, QUIET_BOOK)
+        self._again("no snapshot joins the stream")
+
+    async def _check_silence(self) -> None:
+        """Acknowledged and silent: ask by REST whether the market moved meanwhile."""
+        assert self.stream.witness is not None
+        try:
+            fingerprint = await self.stream.witness()
+        except UpstreamError:
+            return
+        before, self._fingerprint = self._fingerprint, fingerprint
+        if before is not None and before != fingerprint and not self.spoke:
+            metrics.SILENT_STREAMS.labels(self.exchange).inc()
+            log.warning("silent_stream", extra={"exchange": self.exchange, "stream": self.stream.name})
+            self._again("silent while the market trades")
+
+    def _run(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _cancel(self) -> None:
+        current = asyncio.current_task()
+        for task in self._tasks:
+            if task is not current:
+                task.cancel()
+
+
+BOOK_FAULTS = (SequenceGap, CrossedBook, ValueError, TypeError, IndexError)  # the last three: a level that is none
+REASONS: dict[type[Exception], str] = {SequenceGap: "sequence gap", CrossedBook: "crossed"}

@@ -1,0 +1,114 @@
+"""THE upstream HTTP client: one request in flight per question, a deadline, and our errors instead of the library's.
+
+It retries nothing: a client's request is answered now, and those who need persistence (catalogue, book snapshots) have
+their own backoff. Redirects are refused and proxies of the environment ignored, so that a venue's host is what the
+settings say.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import httpx2
+import orjson
+
+from exchanges import metrics
+from exchanges.errors import GatewayError, VenueBusy, VenueTimeout, VenueUnavailable
+
+TIMEOUT = 10.0  # seconds for a whole answer
+MAX_BODY = 32 * 1024 * 1024  # Binance spot's exchangeInfo is the largest known, at about 16 MiB
+MAX_CONNECTIONS = 10
+USER_AGENT = "market-gateway"  # Hyperliquid was reported to answer 429 to a request without one
+
+Refusal = Callable[[int, Any], GatewayError | None]
+
+
+class Fetcher:
+    """Requests to one venue. ``refusal`` reads the venue's own error out of (HTTP status, body), None: not an error."""
+
+    def __init__(self, exchange: str, *, refusal: Refusal, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+        self._exchange = exchange
+        self._refusal = refusal
+        self._client = httpx2.AsyncClient(
+            timeout=TIMEOUT,
+            limits=httpx2.Limits(max_connections=MAX_CONNECTIONS),
+            headers={"User-Agent": USER_AGENT},
+            follow_redirects=False,
+            trust_env=False,
+            transport=transport,
+        )
+        self._in_flight: dict[bytes, asyncio.Task[Any]] = {}
+
+    async def get(self, url: str, query: Mapping[str, str | int] | None = None) -> Any:
+        """The JSON answer to a GET. Identical requests in flight at the same time share one."""
+        return await self._shared("GET", url, query=query, body=None)
+
+    async def post(self, url: str, body: Mapping[str, Any]) -> Any:
+        """The JSON answer to a POST that only reads. Identical requests in flight at the same time share one."""
+        return await self._shared("POST", url, query=None, body=body)
+
+    async def close(self) -> None:
+        for task in list(self._in_flight.values()):
+            task.cancel()
+        await asyncio.gather(*self._in_flight.values(), return_exceptions=True)
+        await self._client.aclose()
+
+    async def _shared(self, method: str, url: str, **arguments: Any) -> Any:
+        key = orjson.dumps((method, url, arguments), option=orjson.OPT_SORT_KEYS)
+        task = self._in_flight.get(key)
+        if task is None:
+            task = self._in_flight[key] = asyncio.create_task(self._request(method, url, **arguments))
+            task.add_done_callback(lambda done: self._landed(key, done))
+        # One asker's cancellation must not take the answer from the others.
+        return await asyncio.shield(task)
+
+    def _landed(self, key: bytes, task: asyncio.Task[Any]) -> None:
+        del self._in_flight[key]
+        if not task.cancelled():
+            task.exception()  # marks it as seen: whoever asked may have left before the answer
+
+    async def _request(
+        self, method: str, url: str, *, query: Mapping[str, str | int] | None, body: Mapping[str, Any] | None
+    ) -> Any:
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                async with self._client.stream(method, url, params=query, json=body) as response:
+                    content = bytearray()
+                    async for chunk in response.aiter_bytes():
+                        content += chunk
+                        if len(content) > MAX_BODY:
+                            raise VenueUnavailable(f"{self._exchange} answered with more than {MAX_BODY} bytes")
+        except (TimeoutError, httpx2.TimeoutException) as error:
+            self._count("timeout")
+            raise VenueTimeout(f"{self._exchange} did not answer within {TIMEOUT:g} s") from error
+        except httpx2.HTTPError as error:
+            self._count("unreachable")
+            raise VenueUnavailable(f"{self._exchange} cannot be reached") from error
+        return self._read(response, bytes(content))
+
+    def _read(self, response: httpx2.Response, content: bytes) -> Any:
+        status = response.status_code
+        if status in (418, 429):
+            self._count("busy")
+            raise VenueBusy(f"{self._exchange} asks us to slow down", retry_after=retry_after(response.headers))
+        try:
+            answer = orjson.loads(content)
+        except orjson.JSONDecodeError:
+            answer = None if status >= 400 else content
+        if refusal := self._refusal(status, answer):
+            self._count("refused")
+            raise refusal
+        if status >= 300 or isinstance(answer, bytes):
+            self._count("failed")
+            raise VenueUnavailable(f"{self._exchange} answered with HTTP status {status}")
+        self._count("ok")
+        return answer
+
+    def _count(self, outcome: str) -> None:
+        metrics.REQUESTS.labels(self._exchange, outcome).inc()
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds the venue asks us to wait; None where it does not say, or says it as a date."""
+    value = headers.get("retry-after", "")
+    return float(value) if value.isascii() and value.isdigit() else None

@@ -1,0 +1,21 @@
+"""What the venue side counts. Labels are exchange, kind and reason: never a symbol."""
+
+from prometheus_client import Counter, Gauge
+
+SOCKETS = Gauge("gateway_upstream_sockets", "Open websockets to the venue", ["exchange"])
+CONNECTS = Counter("gateway_upstream_connects", "Websocket connects that succeeded", ["exchange"])
+DISCONNECTS = Counter("gateway_upstream_disconnects", "Websockets lost, by reason", ["exchange", "reason"])
+MESSAGES = Counter("gateway_upstream_messages", "Websocket messages received", ["exchange"])
+BYTES = Counter("gateway_upstream_bytes", "Websocket payload bytes received", ["exchange"])
+BAD_MESSAGES = Counter("gateway_upstream_bad_messages", "Messages that could not be read", ["exchange"])
+UNKNOWN_MESSAGES = Counter("gateway_upstream_unknown_messages", "Well-formed messages of no known kind", ["exchange"])
+RESYNCS = Counter("gateway_book_resyncs", "Books that had to start over, by reason", ["exchange", "reason"])
+SNAPSHOT_RETRIES = Counter(
+    "gateway_book_snapshot_retries", "Book snapshots that were older than the stream", ["exchange"]
+)
+REFUSALS = Counter("gateway_upstream_refusals", "Subscriptions the venue refused", ["exchange"])
+SILENT_STREAMS = Counter(
+    "gateway_upstream_silent_streams", "Streams acknowledged, and silent while the market traded", ["exchange"]
+)
+REQUESTS = Counter("gateway_upstream_requests", "REST requests, by outcome", ["exchange", "outcome"])
+CATALOGUE = Gauge("gateway_catalogue_instruments", "Instruments in the catalogue", ["exchange"])

@@ -1,0 +1,15 @@
+"""Name → venue: the only file that names them all."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from exchanges.binance import Binance
+from exchanges.venue import Venue
+
+VENUES: Mapping[str, Callable[..., Any]] = {"binance": Binance}
+
+
+def create(name: str, **urls: str | None) -> Venue:
+    """The venue called ``name``; ``urls`` override its own (``rest_url``, ``ws_url``, ``spot_rest_url``, …)."""
+    venue: Venue = VENUES[name](**urls)
+    return venue

@@ -1,0 +1,136 @@
+"""What a venue must answer, and the words it answers in. No sockets, no state.
+
+A venue is a folder with ``symbols.py`` (names), ``streams.py`` (what to subscribe to), ``parse.py`` (bytes → events),
+``rest.py`` (requests) and an ``__init__.py`` that joins them into a class with the shape of ``Venue``.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from exchanges.events import BookSnapshot, Candle, Event, Trade
+from exchanges.instrument import Instrument
+
+Channel = Literal["trades", "orderbook", "ohlcv"]
+CHANNELS: tuple[Channel, ...] = ("trades", "orderbook", "ohlcv")
+TIMEFRAMES_MS: Mapping[str, int] = {
+    "1m": 60_000,
+    "3m": 180_000,
+    "5m": 300_000,
+    "15m": 900_000,
+    "30m": 1_800_000,
+    "1h": 3_600_000,
+    "2h": 7_200_000,
+    "4h": 14_400_000,
+    "6h": 21_600_000,
+    "8h": 28_800_000,
+    "12h": 43_200_000,
+    "1d": 86_400_000,
+    "3d": 259_200_000,
+    "1w": 604_800_000,
+    "1M": 2_592_000_000,  # 30 days: only ever used to size a request, never to find where a month begins
+}
+
+# Which stream a message belongs to (its ``Stream.name``; for ``Accepted`` and ``Refused`` its ``Stream.request``;
+# "" when it is about no stream), and what it says.
+Parsed = tuple[str, Sequence[Event]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One kind of socket of a venue: where it is, how to speak on it, when it counts as dead."""
+
+    url: str
+    parse: Callable[[bytes], Parsed]
+    ping: str | None  # an application's ping to send; None: protocol ping frames
+    ping_interval: float  # seconds
+    idle_timeout: float  # seconds without a message after which the socket is given up; inf: protocol pings tell
+    subscribe_interval: float = 0.0  # seconds between two frames we send, by the venue's message rate
+    # Hyperliquid closes the whole socket on a subscription it does not like, and says nothing (docs/venues).
+    closes_on_refusal: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """One upstream subscription."""
+
+    endpoint: Endpoint
+    channel: Channel
+    name: str  # what its data is recognised by on a socket
+    request: str  # what the answers to ``subscribe`` are recognised by
+    subscribe: str
+    unsubscribe: str
+    snapshot: Callable[[], Awaitable[BookSnapshot]] | None = None  # books whose deltas need a REST snapshot
+    replays: bool = False  # the first frame after a subscription repeats recent trades, unmarked
+    # A fingerprint that changes whenever this stream should have spoken: where acknowledgements prove nothing, a stream
+    # that stays silent while it changes is dead. None: the venue's acknowledgement can be trusted.
+    witness: Callable[[], Awaitable[object]] | None = None
+
+    @property
+    def is_book(self) -> bool:
+        return self.channel == "orderbook"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a venue offers, known without asking it. Served as ``/v1/capabilities``."""
+
+    markets: Mapping[str, str]  # what ``params.type`` or ``params.category`` may say → ``Instrument.market``
+    market_param: Literal["type", "category"]
+    default_market: str
+    instrument_groups: tuple[str, ...]  # what the catalogue is fetched by, each on its own
+    channels: tuple[Channel, ...] = CHANNELS
+    timeframes: tuple[str, ...] = ()
+    levels: tuple[int, ...] = ()  # rungs of ``params.levels``, ascending
+    default_levels: int = 20
+    trade_streams: tuple[str, ...] = ()  # what ``params.name`` may say, the default first; empty: no choice
+    max_trades: int = 1000  # most rows one REST request gives
+    max_candles: int = 1000
+    trades_backfill: Literal["by-id", "recent"] = "recent"
+    checksum: bool = False
+    max_sockets: int = 100
+    share_from: int = 100  # sockets open at which new feeds begin to share them
+    max_streams_per_socket: int = 200
+    markets_differ: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # market → limits unlike the above
+
+    def limit(self, name: Literal["max_trades", "max_candles"], market: str) -> int:
+        default: int = getattr(self, name)
+        return self.markets_differ.get(market, {}).get(name, default)
+
+
+class Venue(Protocol):
+    """One exchange. Methods that fetch raise ``UpstreamError`` and its kin, never anything of the HTTP client."""
+
+    name: str
+    capabilities: Capabilities
+
+    async def fetch_instruments(self, group: str) -> list[Instrument]:
+        """All instruments of one of ``Capabilities.instrument_groups``, inactive ones too."""
+        ...
+
+    def stream(self, channel: Channel, instrument: Instrument, params: Mapping[str, Any]) -> Stream:
+        """The subscription that serves a topic; ``params`` are canonical. Topics that can share it get an equal one."""
+        ...
+
+    async def fetch_trades(
+        self, instrument: Instrument, *, since: int | None, until: int | None, limit: int, params: Mapping[str, Any]
+    ) -> list[Trade]:
+        """Oldest first. With ``since`` (ms, inclusive) the first ``limit`` from it, else the newest ``limit``.
+
+        A venue that only has recent trades gives those of them that fit.
+        """
+        ...
+
+    async def fetch_candles(
+        self, instrument: Instrument, timeframe: str, *, since: int | None, until: int | None, limit: int
+    ) -> list[Candle]:
+        """Ascending, the forming one last. ``since``, ``until`` and ``limit`` as for trades."""
+        ...
+
+    async def fetch_book(self, instrument: Instrument, *, levels: int) -> BookSnapshot:
+        """At least ``levels`` a side where the book is that deep."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of HTTP connections."""
+        ...

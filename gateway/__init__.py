@@ -1,0 +1,1 @@
+"""Doors: what clients see. HTTP, websocket, settings, and the composition root."""

@@ -1,0 +1,231 @@
+"""The composition root: settings → venues, manager and doors, and the order in which they start and stop."""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import orjson
+from prometheus_client import start_http_server
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from exchanges import registry
+from exchanges.catalogue import CatalogueKeeper
+from exchanges.errors import GatewayError, Internal, ValidationFailed
+from exchanges.pool import Pool
+from gateway import health, metrics, origins, rest, socket
+from gateway.replies import STATUSES, error_body
+from gateway.settings import Settings
+from gateway.state import VERSION, Gateway
+from topics.history import History
+from topics.manager import Exchange, Manager
+
+log = logging.getLogger("gateway.app")
+
+EXPOSED_HEADERS = ("X-Request-Id", "X-Topic-State", "X-Cursor", "X-Data-Age-Ms", "Retry-After")
+SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+FIRST_CATALOGUE = 3.0  # seconds the start waits for catalogues, so that a first request seldom comes too early
+
+
+def create(settings: Settings) -> Starlette:
+    """The gateway as an ASGI application; it runs while its lifespan does."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with running(settings) as gateway:
+            app.state.gateway = gateway
+            yield
+
+    endpoints = {
+        "/v1/fetchTrades": rest.fetch_trades,
+        "/v1/fetchOHLCV": rest.fetch_ohlcv,
+        "/v1/fetchOrderBook": rest.fetch_order_book,
+        "/v1/fetchMarkets": rest.fetch_markets,
+    }
+    routes: list[Any] = [Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()]
+    routes += [
+        Route("/", index),
+        Route("/v1/capabilities", health.capabilities),
+        Route("/v1/status", health.status),
+        Route("/healthz", health.healthz),
+        Route("/readyz", health.readyz),
+        WebSocketRoute("/v1/ws", door(settings)),
+    ]
+    if settings.loopback:
+        routes.append(Route("/metrics", health.metrics))
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=settings.allowed_origins,
+        allow_origin_regex=origins.LOCAL_ORIGIN,
+        allow_methods=["GET", "POST"],
+        allow_headers=["Content-Type", "X-Request-Id", "Authorization"],
+        expose_headers=EXPOSED_HEADERS,
+    )
+    return Starlette(
+        routes=routes,
+        lifespan=lifespan,
+        middleware=[Middleware(RequestId), cors],
+        exception_handlers={GatewayError: refuse, HTTPException: refuse_http, Exception: fail},
+        max_body_size=settings.limits.body_bytes,
+    )
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Gateway]:
+    """Everything behind the doors, started; stopped on leaving, in the opposite order."""
+    exchanges = {name: exchange(name, settings) for name in settings.exchanges}
+    manager = Manager(
+        exchanges,
+        default_exchange=settings.default_exchange,
+        linger=settings.limits.linger,
+        max_feeds=settings.limits.feeds,
+        clock_ms=clock_ms,
+    )
+    gateway = Gateway(
+        manager=manager,
+        history=History(manager, clock_ms=clock_ms),
+        limits=settings.limits,
+        node=settings.node,
+        clock_ms=clock_ms,
+        started_ms=clock_ms(),
+    )
+    async with AsyncExitStack() as stack:
+        for one in exchanges.values():
+            stack.push_async_callback(one.venue.close)
+            stack.push_async_callback(one.pool.aclose)
+        stack.push_async_callback(manager.aclose)
+        if not settings.loopback:
+            host, _, port = settings.metrics.bind.rpartition(":")
+            server, _ = start_http_server(int(port), host)
+            stack.callback(server.shutdown)
+        tasks = [asyncio.create_task(one.catalogue.run()) for one in exchanges.values()]
+        tasks += [asyncio.create_task(manager.run()), asyncio.create_task(sweep(gateway))]
+        stack.push_async_callback(stop, tasks)
+        await first_catalogues(exchanges)
+        log.info("started", extra={"node": gateway.node, "exchanges": ",".join(exchanges)})
+        yield gateway
+        gateway.draining = True
+
+
+def exchange(name: str, settings: Settings) -> Exchange:
+    section = settings.venue(name)
+    urls = {field: value for field, value in section.model_dump().items() if field.endswith("_url")}
+    venue = registry.create(name, **urls)
+    return Exchange(
+        venue=venue,
+        catalogue=CatalogueKeeper(venue, cache_dir=settings.cache_dir),
+        pool=Pool(name, venue.capabilities, max_streams_per_socket=section.max_topics_per_socket),
+    )
+
+
+async def first_catalogues(exchanges: Mapping[str, Exchange]) -> None:
+    try:
+        async with asyncio.timeout(FIRST_CATALOGUE):
+            await asyncio.gather(*(one.catalogue.loaded.wait() for one in exchanges.values()))
+    except TimeoutError:
+        missing = [name for name, one in exchanges.items() if not one.catalogue.loaded.is_set()]
+        log.warning("no_catalogue_yet", extra={"exchanges": ",".join(missing)})
+
+
+async def stop(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def sweep(gateway: Gateway) -> None:
+    """One timer for all connections: heartbeats, pings, stalled clients."""
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(1.0)
+        now = loop.time()
+        for session in list(gateway.sessions):
+            session.check(now)
+
+
+def door(settings: Settings) -> Any:
+    """``/v1/ws`` behind the origin check."""
+    hosts = (*origins.LOCAL_HOSTS, settings.host, *settings.allowed_hosts)
+
+    async def endpoint(websocket: WebSocket) -> None:
+        headers = websocket.headers
+        origin, host = headers.get("origin"), headers.get("host")
+        if not origins.allowed(origin, host, origins=settings.allowed_origins, hosts=hosts):
+            metrics.REJECTED.labels("origin").inc()
+            message = f"pages of this origin may not connect; {origins.SETTING} lists those that may"
+            body = {"code": "FORBIDDEN", "message": message, "retryable": False}
+            await websocket.send_denial_response(Response(orjson.dumps(body), 403, media_type="application/json"))
+            return
+        await socket.serve(websocket)
+
+    return endpoint
+
+
+async def index(request: Request) -> Response:
+    """What this is and where to go on."""
+    paths = sorted({getattr(route, "path", "") for route in request.app.routes} - {"/"})
+    content = {"name": "market-gateway", "version": VERSION, "paths": paths}
+    return Response(orjson.dumps(content, option=orjson.OPT_INDENT_2), media_type="application/json")
+
+
+async def refuse(request: Request, error: Exception) -> Response:
+    assert isinstance(error, GatewayError)
+    body = {**error_body(error), "requestId": request.state.request_id}
+    headers = {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(max(1, round(error.retry_after)))
+    return Response(orjson.dumps(body), STATUSES[error.code], headers, media_type="application/json")
+
+
+async def refuse_http(request: Request, error: Exception) -> Response:
+    """No such path, wrong method, body too large: as the router found it, in our words."""
+    assert isinstance(error, HTTPException)
+    body = {**error_body(ValidationFailed(error.detail)), "requestId": request.state.request_id}
+    return Response(orjson.dumps(body), error.status_code, error.headers, media_type="application/json")
+
+
+async def fail(request: Request, error: Exception) -> Response:
+    reference = request.state.request_id
+    log.error("request_failed", exc_info=error, extra={"path": request.scope["path"], "ref": reference})
+    return await refuse(request, Internal("something went wrong on our side", ref=reference))
+
+
+class RequestId:
+    """Gives every HTTP request an id (the client's, if it is a sane one) and counts the answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Request(scope).headers.get("x-request-id", "")
+        request_id = given if SANE_REQUEST_ID.fullmatch(given) else uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+                path = scope["path"] if scope["path"].startswith("/v1/") and message["status"] != 404 else "other"
+                metrics.REQUESTS.labels(path, message["status"]).inc()
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)
+
+
+def clock_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,137 @@
+"""What a client may send over the websocket, parsed once at the door. Pure.
+
+Inside the door nothing is checked again: a command object is valid but for what only a catalogue can know.
+"""
+
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+
+from exchanges.errors import GatewayError, InvalidCommand, InvalidMessage, InvalidTopic, ValidationFailed
+from exchanges.venue import CHANNELS, Channel
+
+MAX_REWIND = 1_000
+
+Id = Annotated[str, StringConstraints(max_length=64)] | int
+Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+
+
+class Wire(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class TopicRequest(Wire):
+    """Which topic, and how to join it. The latter never becomes part of the topic."""
+
+    channel: Channel
+    exchange: Name | None = None
+    symbol: Name | None = None
+    params: dict[str, Any] = Field(default_factory=dict)
+    since: Name | None = None
+    rewind: int = Field(default=0, ge=0, le=MAX_REWIND)
+    snapshot: bool | None = None  # None: the channel's default
+
+
+class One(TopicRequest):
+    op: Literal["subscribe", "unsubscribe", "snapshot"]
+    id: Id | None = None
+
+
+class Batch(Wire):
+    op: Literal["subscribe", "unsubscribe"]
+    id: Id | None = None
+    topics: list[Any]  # each parsed on its own: one bad item never affects the others
+
+
+class Plain(Wire):
+    op: Literal["unsubscribeAll", "list"]
+    id: Id | None = None
+
+
+class Ping(Wire):
+    op: Literal["ping"]
+    id: Id | None = None
+    t: int | float | None = None
+
+
+class Hello(Wire):
+    op: Literal["hello"]
+    id: Id | None = None
+    client: Annotated[str, StringConstraints(max_length=128)] | None = None
+    token: Annotated[str, StringConstraints(max_length=4096)] | None = None
+
+
+Command = One | Batch | Plain | Ping | Hello
+MODELS: dict[str, type[Command]] = {
+    "subscribe": One,
+    "unsubscribe": One,
+    "snapshot": One,
+    "unsubscribeAll": Plain,
+    "list": Plain,
+    "ping": Ping,
+    "hello": Hello,
+}
+TOPIC_REQUEST = TypeAdapter(TopicRequest)
+
+
+def parse(message: dict[str, Any]) -> Command:
+    """The command in one message that ``read`` gave.
+
+    Raises:
+        InvalidCommand, InvalidTopic, ValidationFailed: what is wrong and what is allowed.
+    """
+    op = message.get("op")
+    model: type[Command] | None = MODELS.get(op) if isinstance(op, str) else None
+    if model is None:
+        raise InvalidCommand("unknown operation", field="op", allowed=sorted(MODELS))
+    if model is One and "topics" in message and op != "snapshot":
+        model = Batch
+    try:
+        return model.model_validate(message)
+    except ValidationError as error:
+        raise explain(error, model) from error
+
+
+def read(text: str | bytes) -> dict[str, Any]:
+    """The JSON object in ``text``.
+
+    Raises:
+        InvalidMessage: it is none.
+    """
+    try:
+        message = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise InvalidMessage("a command is one JSON object") from error
+    if not isinstance(message, dict):
+        raise InvalidMessage("a command is one JSON object")
+    return message
+
+
+def parse_topic(item: Any) -> TopicRequest:
+    """One item of a batch. Raises as ``parse`` does."""
+    try:
+        return TOPIC_REQUEST.validate_python(item)
+    except ValidationError as error:
+        raise explain(error, TopicRequest) from error
+
+
+def identity(message: Any) -> str | int | None:
+    """The ``id`` to echo, also of a command that is otherwise wrong."""
+    value = message.get("id") if isinstance(message, dict) else None
+    if isinstance(value, str) and len(value) <= 64:
+        return value
+    return value if type(value) is int else None
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> GatewayError:
+    """The first problem as our error: which field, what was wrong, what is allowed."""
+    problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    field = ".".join(str(part)[:64] for part in problem["loc"] if part not in ("str", "int", "float"))
+    if problem["type"] == "extra_forbidden":
+        return InvalidCommand("unknown field", field=field, allowed=sorted(model.model_fields))
+    if field == "channel":
+        return InvalidTopic("no such channel", field=field, allowed=list(CHANNELS))
+    if field in ("symbol", "exchange") or field.startswith("params"):
+        return InvalidTopic(f"{field}: {problem['msg']}", field=field)
+    return ValidationFailed(f"{field}: {problem['msg']}", field=field)

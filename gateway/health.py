@@ -1,0 +1,116 @@
+"""What operators see: alive, ready, status, capabilities, metrics."""
+
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.state import VERSION, Gateway
+from topics.manager import Manager
+from topics.upstream import Upstream
+
+
+async def healthz(_: Request) -> Response:
+    """Alive: the loop answers."""
+    return _json({"status": "ok"})
+
+
+async def readyz(request: Request) -> Response:
+    """200 ready or degraded with reasons; 503 when no traffic should come."""
+    gateway: Gateway = request.app.state.gateway
+    reasons = reasons_not_ready(gateway.manager)
+    if gateway.draining:
+        return _json({"status": "draining", "reasons": ["shutting down"]}, status=503)
+    if len([reason for reason in reasons if reason.endswith("no catalogue")]) == len(gateway.manager.exchanges):
+        return _json({"status": "starting", "reasons": reasons}, status=503)
+    return _json({"status": "degraded" if reasons else "ready", "reasons": reasons})
+
+
+def reasons_not_ready(manager: Manager) -> list[str]:
+    states = {name: exchange.state for name, exchange in manager.exchanges.items()}
+    words = {"connecting": "no catalogue", "unavailable": "no connection"}
+    return [f"{name}: {words[state]}" for name, state in states.items() if state in words]
+
+
+async def status(request: Request) -> Response:
+    """Exchanges, and one row for each upstream subscription."""
+    gateway: Gateway = request.app.state.gateway
+    manager = gateway.manager
+    content = {
+        "node": gateway.node,
+        "version": VERSION,
+        "uptimeMs": gateway.clock_ms() - gateway.started_ms,
+        "exchanges": [
+            {
+                "exchange": name,
+                "state": exchange.state,
+                "sockets": exchange.pool.sockets,
+                "budget": {
+                    "maxSockets": exchange.pool.max_sockets,
+                    "maxStreamsPerSocket": exchange.pool.max_streams,
+                },
+            }
+            for name, exchange in manager.exchanges.items()
+        ],
+        "feeds": [feed_row(upstream, node=gateway.node) for upstream in manager.upstreams()],
+        "clients": len(gateway.sessions),
+    }
+    return _json(content)
+
+
+def feed_row(upstream: Upstream, *, node: str) -> dict[str, Any]:
+    """``params`` are those of the upstream subscription's first topic; a book feed may serve several depths."""
+    return {
+        "exchange": upstream.exchange,
+        "channel": upstream.stream.channel,
+        "symbol": upstream.key.symbol,
+        "params": dict(upstream.key.params),
+        "state": upstream.state,
+        "lastEvent": upstream.last_event_ms,
+        "cursor": str(upstream.cursor),
+        "subscribers": upstream.subscribers,
+        "owner": node,
+    }
+
+
+async def capabilities(request: Request) -> Response:
+    """What each exchange offers, with no upstream call."""
+    gateway: Gateway = request.app.state.gateway
+    rows = [
+        {"exchange": name, "channels": channels(asdict(exchange.venue.capabilities))}
+        for name, exchange in gateway.manager.exchanges.items()
+    ]
+    return _json({"exchanges": rows, "defaultExchange": gateway.manager.default_exchange})
+
+
+def channels(offer: dict[str, Any]) -> dict[str, Any]:
+    """A venue's ``Capabilities`` by channel."""
+    markets = {"param": offer["market_param"], "default": offer["default_market"], "values": sorted(offer["markets"])}
+    return {
+        "trades": {
+            "markets": markets,
+            "names": list(offer["trade_streams"]),
+            "maxRows": offer["max_trades"],
+            "backfill": offer["trades_backfill"],
+        },
+        "orderbook": {
+            "markets": markets,
+            "levels": list(offer["levels"]),
+            "defaultLevels": offer["default_levels"],
+            "throttleMs": [0],
+            "modes": ["full"],
+            "checksum": offer["checksum"],
+        },
+        "ohlcv": {"markets": markets, "timeframes": list(offer["timeframes"]), "maxRows": offer["max_candles"]},
+    }
+
+
+async def metrics(_: Request) -> Response:
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _json(content: Any, *, status: int = 200) -> Response:
+    return Response(orjson.dumps(content), status_code=status, media_type="application/json")

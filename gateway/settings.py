@@ -1,0 +1,178 @@
+"""Every setting: name, default, meaning. Environment (``GATEWAY_``, nested with ``__``), ``.env``, or a TOML file.
+
+An unknown key is an error that names the closest known one, so that a typo cannot leave a default in force.
+"""
+
+import difflib
+import ipaddress
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from exchanges.registry import VENUES
+
+PREFIX = "GATEWAY_"
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class AuthSettings(Section):
+    mode: Literal["off"] = "off"
+    allow_anonymous: bool = False  # serve another address than loopback although auth is off
+
+
+class MetricsSettings(Section):
+    bind: str = "127.0.0.1:9464"  # where /metrics is served when the gateway itself is not on loopback
+
+
+class VenueSettings(Section):
+    """Base URLs (our paths are appended) and socket limits; empty: the venue's own."""
+
+    rest_url: str | None = None
+    ws_url: str | None = None
+    spot_rest_url: str | None = None
+    spot_ws_url: str | None = None
+    max_topics_per_socket: int | None = Field(default=None, ge=1)
+
+
+class LimitSettings(Section):
+    """The limits of docs/protocol.md; stated in ``hello``."""
+
+    subscriptions_per_connection: int = Field(default=200, ge=1)
+    topics_per_batch: int = Field(default=100, ge=1)
+    command_bytes: int = Field(default=64 * 1024, ge=1024)
+    body_bytes: int = Field(default=64 * 1024, ge=1024)
+    feeds: int = Field(default=2_000, ge=1)
+    linger: float = Field(default=30.0, ge=0)  # seconds
+    heartbeat: float = Field(default=15.0, gt=0)  # seconds
+    pending_bytes: int = Field(default=1024 * 1024, ge=64 * 1024)  # owed to one client
+    stall: float = Field(default=10.0, gt=0)  # seconds without progress of a client that is owed something
+    ping_interval: float = Field(default=20.0, gt=0)  # seconds
+    ping_timeout: float = Field(default=20.0, gt=0)  # seconds
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", env_file=".env", extra="forbid", env_ignore_empty=True
+    )
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8787, ge=0, le=65535)
+    exchanges: Annotated[tuple[str, ...], NoDecode] = tuple(VENUES)
+    default_exchange: str = "hyperliquid"
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    node: str = "gateway-1"
+    log_format: Literal["json", "console"] = "console"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    cache_dir: Path | None = Path("~/.cache/market-gateway")  # last good catalogues; empty: none
+    auth: AuthSettings = AuthSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    limits: LimitSettings = LimitSettings()
+    binance: VenueSettings = VenueSettings()
+    bybit: VenueSettings = VenueSettings()
+    hyperliquid: VenueSettings = VenueSettings()
+
+    @field_validator("exchanges", "allowed_origins", "allowed_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """Comma-separated in the environment, a list in TOML."""
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("exchanges")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = sorted(set(names) - set(VENUES))
+        if unknown or not names:
+            raise ValueError(f"unknown exchange {', '.join(unknown) or '(none given)'}; known: {', '.join(VENUES)}")
+        return names
+
+    @field_validator("cache_dir")
+    @classmethod
+    def _expand(cls, path: Path | None) -> Path | None:
+        return path.expanduser() if path else None
+
+    @property
+    def loopback(self) -> bool:
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def venue(self, name: str) -> VenueSettings:
+        section: VenueSettings = getattr(self, name)
+        return section
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], *sources: PydanticBaseSettingsSource, **named: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments (a TOML file's content), then the environment over them."""
+        return named["env_settings"], named["dotenv_settings"], named["init_settings"]
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; ``str()`` is one line a setting."""
+
+
+def load(config: Path | None = None) -> Settings:
+    """The settings in force.
+
+    Raises:
+        SettingsError: an unknown key, or a value that cannot be.
+    """
+    try:
+        values = tomllib.loads(config.read_text()) if config else {}
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{config}: {error}") from error
+    _refuse_unknown_variables()
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_line(problem) for problem in error.errors())) from error
+    if not settings.loopback and settings.auth.mode == "off" and not settings.auth.allow_anonymous:
+        raise SettingsError(
+            f"{PREFIX}HOST={settings.host} would serve everybody without authentication: "
+            f"set {PREFIX}AUTH__ALLOW_ANONYMOUS=true to mean it, or keep 127.0.0.1"
+        )
+    return settings
+
+
+def variables() -> list[str]:
+    """Every environment variable there is."""
+    names = []
+    for name, field in Settings.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, Section):
+            names += [f"{PREFIX}{name}__{inner}".upper() for inner in section.model_fields]
+        else:
+            names.append(f"{PREFIX}{name}".upper())
+    return names
+
+
+def _refuse_unknown_variables() -> None:
+    """The settings library only looks up what it knows, so a misspelt variable would pass in silence."""
+    known = set(variables())
+    for name in os.environ:
+        if name.upper().startswith(PREFIX) and name.upper() not in known and name != f"{PREFIX}CONFORMANCE_DATA":
+            raise SettingsError(f"{name} is not a setting{_closest(name.upper(), known)}")
+
+
+def _line(problem: Any) -> str:
+    variable = PREFIX + "__".join(str(part) for part in problem["loc"]).upper()
+    if problem["type"] == "extra_forbidden":
+        return f"{variable} is not a setting{_closest(variable, variables())}"
+    return f"{variable}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def _closest(name: str, known: Any) -> str:
+    matches = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {matches[0]}?" if matches else f"; known: {', '.join(sorted(known))}"

@@ -1,0 +1,48 @@
+"""What every door of one gateway shares."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gateway.settings import LimitSettings
+from topics.history import History
+from topics.manager import Manager
+
+if TYPE_CHECKING:
+    from gateway.socket import Session
+
+VERSION = "0.1.0"
+
+
+@dataclass(slots=True, kw_only=True)
+class Gateway:
+    """One running gateway."""
+
+    manager: Manager
+    history: History
+    limits: LimitSettings
+    node: str
+    clock_ms: Callable[[], int]
+    started_ms: int
+    draining: bool = False
+    sessions: "set[Session]" = field(default_factory=set)
+
+    @property
+    def server(self) -> str:
+        return f"market-gateway/{VERSION}"
+
+    @property
+    def public_limits(self) -> dict[str, Any]:
+        """As stated in ``hello``; bytes, counts and ms."""
+        limits = self.limits
+        return {
+            "subscriptions": limits.subscriptions_per_connection,
+            "topicsPerBatch": limits.topics_per_batch,
+            "commandBytes": limits.command_bytes,
+            "feeds": limits.feeds,
+            "pendingBytes": limits.pending_bytes,
+            "stallMs": round(limits.stall * 1000),
+            "pingIntervalMs": round(limits.ping_interval * 1000),
+            "pingTimeoutMs": round(limits.ping_timeout * 1000),
+            "lingerMs": round(limits.linger * 1000),
+        }

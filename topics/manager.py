@@ -1,0 +1,217 @@
+"""Key → running topic: one upstream for all who want it, from the first subscriber until a linger after the last.
+
+The composition of a venue (its adapter, catalogue and sockets) is an ``Exchange``; the manager knows them by name.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from exchanges.catalogue import CatalogueKeeper
+from exchanges.errors import UnsupportedExchange, UpstreamCapacity
+from exchanges.events import Candle, Trade
+from exchanges.feed import Feed
+from exchanges.instrument import Instrument
+from exchanges.pool import Pool
+from exchanges.venue import Channel, Stream, Venue
+from topics import metrics
+from topics.content import Books, Candles, Content, Trades
+from topics.fanout import Subscriber, Tick
+from topics.key import TopicKey, resolve
+from topics.ring import MemoryRing, Ring, RingBudget
+from topics.topic import Topic
+from topics.upstream import Upstream
+
+log = logging.getLogger("topics.manager")
+
+LINGER = 30.0  # seconds a feed without subscribers is kept
+MAX_FEEDS = 2_000
+PRIME_TRADES = 500
+PRIME_CANDLES = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """One venue, put together."""
+
+    venue: Venue
+    catalogue: CatalogueKeeper
+    pool: Pool
+
+    @property
+    def state(self) -> Literal["connecting", "live", "unavailable", "idle"]:
+        """Idle: nobody asked for a stream; connecting: the catalogue has not loaded; unavailable: no socket is up."""
+        if not self.catalogue.loaded.is_set():
+            return "connecting"
+        if not self.pool.sockets:
+            return "idle"
+        return "live" if self.pool.connected else "unavailable"
+
+
+FeedKey = tuple[str, str, str]  # exchange, endpoint URL, stream name
+
+
+class Manager:
+    """All running upstreams."""
+
+    def __init__(
+        self,
+        exchanges: Mapping[str, Exchange],
+        *,
+        default_exchange: str = "hyperliquid",
+        linger: float = LINGER,
+        max_feeds: int = MAX_FEEDS,
+        ring: Callable[[], Ring] | None = None,
+        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self.exchanges = exchanges
+        self.default_exchange = default_exchange if default_exchange in exchanges else next(iter(exchanges))
+        self.tick = Tick()
+        self.budget = RingBudget()
+        self._ring = ring or (lambda: MemoryRing(self.budget))
+        self._linger, self._max_feeds = linger, max_feeds
+        self._clock_ms = clock_ms
+        self._last_epoch = 0
+        self._running: dict[FeedKey, tuple[Upstream, Feed]] = {}
+        self._by_topic: dict[TopicKey, Upstream] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def exchange(self, name: str | None) -> Exchange:
+        """The exchange called ``name``, or the default one.
+
+        Raises:
+            UnsupportedExchange: it is not offered here.
+        """
+        found = self.exchanges.get(self.default_exchange if name is None else name)
+        if found is None:
+            raise UnsupportedExchange("no such exchange here", field="exchange", supported=sorted(self.exchanges))
+        return found
+
+    def resolve(
+        self, channel: Channel, exchange: str | None, symbol: str | None, params: Mapping[str, Any]
+    ) -> tuple[TopicKey, Instrument]:
+        """The canonical key of what a client asked for. Raises as ``key.resolve`` does, and if no catalogue loaded."""
+        venue = self.exchange(exchange)
+        return resolve(
+            channel,
+            symbol,
+            params,
+            exchange=venue.venue.name,
+            catalogue=venue.catalogue.current(),
+            capabilities=venue.venue.capabilities,
+        )
+
+    def upstream(self, key: TopicKey, instrument: Instrument) -> Upstream | None:
+        """The running feed that can serve ``key``, whether or not somebody has that very topic."""
+        running = self._running.get(_feed_key(key, self._stream(key, instrument)))
+        return running[0] if running else None
+
+    def start(self, key: TopicKey, instrument: Instrument) -> Upstream:
+        """The upstream of ``key``, started if it does not run. Synchronous: two who ask at once get the same one.
+
+        Raises:
+            UpstreamCapacity: this node, or the venue, has no room for another feed.
+            SubscriptionLimit: the book has too many views.
+        """
+        exchange = self.exchanges[key.exchange]
+        stream = self._stream(key, instrument)
+        feed_key = _feed_key(key, stream)
+        running = self._running.get(feed_key)
+        if running is None:
+            if len(self._running) >= self._max_feeds:
+                raise UpstreamCapacity(f"this node runs at most {self._max_feeds} feeds", retry_after=self._linger)
+            upstream = self._create(key, instrument, stream, feed_key)
+            running = self._running[feed_key] = upstream, exchange.pool.open(stream, upstream)
+            metrics.FEEDS.labels(key.exchange, key.channel).inc()
+        running[0].content.topic(key)
+        if key not in self._by_topic:
+            self._by_topic[key] = running[0]
+            metrics.TOPICS.labels(key.exchange, key.channel).inc()
+        return running[0]
+
+    def leave(self, key: TopicKey, subscriber: Subscriber) -> None:
+        if upstream := self._by_topic.get(key):
+            upstream.leave(key, subscriber, asyncio.get_running_loop().time())
+
+    async def run(self) -> None:
+        """Once a second: close what nobody watched for the linger time, tell who waits too long."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(1.0)
+            self.check(loop.time())
+
+    def check(self, now: float) -> None:
+        """One round of ``run``; ``now`` is loop time."""
+        for feed_key, (upstream, _) in list(self._running.items()):
+            upstream.check(now)
+            if upstream.idle_since is not None and now - upstream.idle_since >= self._linger:
+                log.info("feed_closed", extra={"exchange": feed_key[0], "stream": feed_key[2]})
+                self._close(feed_key)
+        metrics.RING_BYTES.set(self.budget.used)
+
+    def upstreams(self) -> Sequence[Upstream]:
+        return [upstream for upstream, _ in self._running.values()]
+
+    async def aclose(self) -> None:
+        for feed_key in list(self._running):
+            self._close(feed_key)
+        await asyncio.gather(*self._closing, return_exceptions=True)
+
+    def _stream(self, key: TopicKey, instrument: Instrument) -> Stream:
+        return self.exchanges[key.exchange].venue.stream(key.channel, instrument, dict(key.params))
+
+    def _create(self, key: TopicKey, instrument: Instrument, stream: Stream, feed_key: FeedKey) -> Upstream:
+        self._last_epoch = max(self._clock_ms(), self._last_epoch + 1)
+        return Upstream(
+            key,
+            stream,
+            self._content(key),
+            epoch=self._last_epoch,
+            tick=self.tick,
+            clock_ms=self._clock_ms,
+            history=self._history(key, instrument),
+            refused=lambda _: self._close(feed_key),
+        )
+
+    def _content(self, key: TopicKey) -> Content:
+        def topic(key: TopicKey) -> Topic:
+            return Topic(key, self.tick, clock_ms=self._clock_ms)
+
+        match key.channel:
+            case "trades":
+                return Trades(topic(key), self._ring())
+            case "ohlcv":
+                return Candles(topic(key), self._ring())
+            case "orderbook":
+                return Books(topic)
+
+    def _history(self, key: TopicKey, instrument: Instrument) -> Any:
+        venue, params = self.exchanges[key.exchange].venue, dict(key.params)
+
+        async def trades() -> Sequence[Trade]:
+            return await venue.fetch_trades(instrument, since=None, until=None, limit=PRIME_TRADES, params=params)
+
+        async def candles() -> Sequence[Candle]:
+            timeframe = params["timeframe"]
+            return await venue.fetch_candles(instrument, timeframe, since=None, until=None, limit=PRIME_CANDLES)
+
+        return {"trades": trades, "ohlcv": candles}.get(key.channel)
+
+    def _close(self, feed_key: FeedKey) -> None:
+        upstream, feed = self._running.pop(feed_key)
+        self.exchanges[feed_key[0]].pool.close(feed)
+        channel = upstream.stream.channel
+        metrics.FEEDS.labels(feed_key[0], channel).dec()
+        for key in [key for key, running in self._by_topic.items() if running is upstream]:
+            del self._by_topic[key]
+            metrics.TOPICS.labels(feed_key[0], channel).dec()
+        task = asyncio.create_task(upstream.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+
+def _feed_key(key: TopicKey, stream: Stream) -> FeedKey:
+    return key.exchange, stream.endpoint.url, stream.name

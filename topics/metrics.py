@@ -1,0 +1,12 @@
+"""What the topic side counts. Labels are exchange and channel: never a symbol, never a client."""
+
+from prometheus_client import Counter, Gauge
+
+FEEDS = Gauge("gateway_feeds", "Running upstream subscriptions", ["exchange", "channel"])
+TOPICS = Gauge("gateway_topics", "Topics with a running upstream", ["exchange", "channel"])
+EVENTS = Counter("gateway_events_published", "Events given a cursor", ["exchange", "channel"])
+FRAMES = Counter("gateway_frames_encoded", "Data frames encoded", ["exchange", "channel"])
+DUPLICATES = Counter("gateway_duplicates_dropped", "Trades seen before", ["exchange"])
+PRIME_FAILURES = Counter("gateway_prime_failures", "Histories that could not be fetched", ["exchange", "channel"])
+HELD_OVERFLOWS = Counter("gateway_held_overflows", "Primes cut short: too much arrived meanwhile", ["exchange"])
+RING_BYTES = Gauge("gateway_ring_bytes", "Bytes held by all rings")
