@@ -178,9 +178,14 @@ class BookSync:
     def on_snapshot(self, snapshot: BookSnapshot) -> OrderBook | None:
         """The book, or None if the snapshot is older than the kept deltas and another one is needed.
 
+        Where a venue has no sequences, one that is older than the book by the venue's clock is dropped: None too.
+
         Raises:
             SequenceGap, CrossedBook: the kept deltas do not follow each other, or the snapshot is no book.
         """
+        if self.book is not None and not snapshot.sequence and snapshot.timestamp_ms is not None:
+            if snapshot.timestamp_ms < (self.book.timestamp_ms or 0):
+                return None
         while self._kept and self._kept[0].last_sequence <= snapshot.sequence:
             self._kept.popleft()
         if self._kept and self._kept[0].prev_sequence > snapshot.sequence:

@@ -6,20 +6,22 @@ settings say.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import httpx2
 import orjson
 
 from exchanges import metrics
-from exchanges.errors import GatewayError, VenueBusy, VenueTimeout, VenueUnavailable
+from exchanges.errors import BadMessage, GatewayError, VenueBusy, VenueTimeout, VenueUnavailable
+from exchanges.events import Trade
 
 TIMEOUT = 10.0  # seconds for a whole answer
 MAX_BODY = 32 * 1024 * 1024  # Binance spot's exchangeInfo is the largest known, at about 16 MiB
 MAX_CONNECTIONS = 10
 USER_AGENT = "market-gateway"  # Hyperliquid was reported to answer 429 to a request without one
 
+T = TypeVar("T")
 Refusal = Callable[[int, Any], GatewayError | None]
 
 
@@ -112,3 +114,25 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds the venue asks us to wait; None where it does not say, or says it as a date."""
     value = headers.get("retry-after", "")
     return float(value) if value.isascii() and value.isdigit() else None
+
+
+def read_answer(exchange: str, parse: Callable[[], T]) -> T:
+    """What ``parse`` makes of an answer.
+
+    Raises:
+        BadMessage: the answer is not what the venue documents.
+    """
+    try:
+        return parse()
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise BadMessage(exchange, repr(error)) from error
+
+
+def within(trades: Sequence[Trade], *, since: int | None, until: int | None, limit: int) -> list[Trade]:
+    """Of recent ``trades``, oldest first, those that were asked for; see ``Venue.fetch_trades``."""
+    fitting = [
+        trade
+        for trade in trades
+        if (since is None or trade.timestamp_ms >= since) and (until is None or trade.timestamp_ms <= until)
+    ]
+    return fitting[:limit] if since is not None else fitting[-limit:]

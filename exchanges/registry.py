@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from exchanges.binance import Binance
+from exchanges.bybit import Bybit
+from exchanges.hyperliquid import Hyperliquid
 from exchanges.venue import Venue
 
-VENUES: Mapping[str, Callable[..., Any]] = {"binance": Binance}
+VENUES: Mapping[str, Callable[..., Any]] = {"binance": Binance, "bybit": Bybit, "hyperliquid": Hyperliquid}
 
 
 def create(name: str, **urls: str | None) -> Venue:

@@ -97,6 +97,9 @@ class Socket:
             except* Exception as errors:
                 log.exception("session_failed", extra={"exchange": self.exchange})
                 reason, spoke = _describe(errors), False
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                # A task group of which a task fails while we are cancelled swallows the cancellation (Python < 3.13).
+                raise asyncio.CancelledError
             attempt = 0 if spoke else attempt + 1
             pause = random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt))  # noqa: S311
             self._ended(reason, pause)
@@ -184,13 +187,14 @@ class Socket:
         name, events = parsed
         if not events:
             return
+        if isinstance(events[0], Unknown):  # about one of our streams or about none
+            self._on_unknown(events[0].kind)
+            return
         feed = self._feeds.get(name) or self._by_request.get(name)
         if feed is not None:
             feed.receive(events, self.now_ms())
             if self._cautious and feed.accepted:
                 self._wake.set()
-        elif isinstance(events[0], Unknown):
-            self._on_unknown(events[0].kind)
 
     def _on_unknown(self, kind: str) -> None:
         metrics.UNKNOWN_MESSAGES.labels(self.exchange).inc()

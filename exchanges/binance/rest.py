@@ -4,16 +4,13 @@ Source: https://developers.binance.com/docs/derivatives/usds-margined-futures/ma
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from exchanges.binance import parse
-from exchanges.errors import BadMessage, GatewayError, UpstreamError, ValidationFailed, VenueBusy, VenueUnavailable
+from exchanges.errors import GatewayError, UpstreamError, ValidationFailed, VenueBusy, VenueUnavailable
 from exchanges.events import BookSnapshot, Candle, Trade
-from exchanges.fetch import Fetcher
-
-T = TypeVar("T")
+from exchanges.fetch import Fetcher, read_answer, within
 
 MAX_TRADES = 1000
 DEPTHS = (5, 10, 20, 50, 100, 500, 1000)
@@ -48,7 +45,7 @@ async def agg_trades(
     query: dict[str, str | int] = {"symbol": venue_symbol, "limit": min(limit, MAX_TRADES)}
     query |= _window(since, until)
     rows = await fetcher.get(f"{product.base_url}/aggTrades", query)
-    return _read(lambda: [event for row in rows for event in parse.parse_agg_trade(row)])  # type: ignore[misc]
+    return read_answer("binance", lambda: [event for row in rows for event in parse.parse_agg_trade(row)])  # type: ignore[misc]
 
 
 async def recent_trades(
@@ -58,10 +55,8 @@ async def recent_trades(
     bounded = since is not None or until is not None
     size = MAX_TRADES if bounded else min(limit, MAX_TRADES)
     rows = await fetcher.get(f"{product.base_url}/trades", {"symbol": venue_symbol, "limit": size})
-    trades = _read(lambda: [parse.recent_trade(row) for row in rows])
-    first, last = since or 0, until if until is not None else trades[-1].timestamp_ms if trades else 0
-    fitting = [trade for trade in trades if first <= trade.timestamp_ms <= last]
-    return fitting[:limit] if since is not None else fitting[-limit:]
+    trades = read_answer("binance", lambda: [parse.recent_trade(row) for row in rows])
+    return within(trades, since=since, until=until, limit=limit)
 
 
 async def candles(
@@ -80,22 +75,15 @@ async def candles(
     query |= _window(since, until)
     rows = await fetcher.get(f"{product.base_url}/klines", query)
     now_ms = time.time_ns() // 1_000_000
-    return _read(lambda: [parse.candle(row, now_ms=now_ms) for row in rows])
+    return read_answer("binance", lambda: [parse.candle(row, now_ms=now_ms) for row in rows])
 
 
 async def book(fetcher: Fetcher, product: Product, venue_symbol: str, *, levels: int) -> BookSnapshot:
     """``depth``; weight 2 to 20 by size on futures, 5 to 50 on spot."""
     limit = next((depth for depth in DEPTHS if depth >= levels), DEPTHS[-1])
     answer = await fetcher.get(f"{product.base_url}/depth", {"symbol": venue_symbol, "limit": limit})
-    return _read(lambda: parse.book(answer))
+    return read_answer("binance", lambda: parse.book(answer))
 
 
 def _window(since: int | None, until: int | None) -> dict[str, str | int]:
     return {name: ms for name, ms in (("startTime", since), ("endTime", until)) if ms is not None}
-
-
-def _read(parse_answer: Callable[[], T]) -> T:
-    try:
-        return parse_answer()
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError, ArithmeticError) as error:
-        raise BadMessage("binance", repr(error)) from error

@@ -1,0 +1,86 @@
+"""Hyperliquid: perpetuals of every dex, and spot by ``params.type: "spot"``. Wire facts: docs/venues/hyperliquid.md.
+
+Reading order: ``symbols.py`` (meta → instruments), ``streams.py`` (subscriptions), ``parse.py`` (messages → events),
+``rest.py`` (``POST /info``).
+
+Documentation: https://hyperliquid.gitbook.io/hyperliquid-docs/for-developers/api
+
+What surprises people: an address has ten sockets; an unknown coin closes the whole socket without a word, so only coins
+of the catalogue are ever asked for; the plain book is five seconds old, and only ``fast`` (5 levels) comes twice a
+second; the first trades after a subscription are a replay, unmarked; candles are never marked closed.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from exchanges.events import BookSnapshot, Candle, Trade
+from exchanges.fetch import Fetcher
+from exchanges.hyperliquid import rest, streams, symbols
+from exchanges.instrument import Instrument
+from exchanges.venue import TIMEFRAMES_MS, Capabilities, Channel, Stream
+
+REST_URL = "https://api.hyperliquid.xyz"
+WS_URL = "wss://api.hyperliquid.xyz"
+
+CAPABILITIES = Capabilities(
+    markets={"perp": "perp", "swap": "perp", "linear": "perp", "spot": "spot"},
+    market_param="type",
+    default_market="perp",
+    instrument_groups=("perp", "spot"),
+    timeframes=tuple(timeframe for timeframe in TIMEFRAMES_MS if timeframe != "6h"),
+    levels=(1, 5, 10, 20),
+    default_levels=5,
+    max_candles=5000,
+    max_sockets=10,
+    share_from=8,
+    max_streams_per_socket=100,  # 1,000 over all sockets
+)
+
+
+class Hyperliquid:
+    """Implements ``Venue``."""
+
+    name = "hyperliquid"
+    capabilities = CAPABILITIES
+
+    def __init__(
+        self,
+        *,
+        rest_url: str | None = None,
+        ws_url: str | None = None,
+        spot_rest_url: str | None = None,  # one API serves both markets
+        spot_ws_url: str | None = None,
+    ) -> None:
+        self._fetcher = Fetcher(self.name, refusal=rest.refusal)
+        self._info = f"{rest_url or spot_rest_url or REST_URL}/info"
+        self._endpoint = streams.endpoint(ws_url or spot_ws_url or WS_URL)
+
+    async def fetch_instruments(self, group: str) -> list[Instrument]:
+        spot_meta = await self._fetcher.post(self._info, {"type": "spotMeta"})
+        if group == "spot":
+            return symbols.spot_instruments(spot_meta)
+        metas = await self._fetcher.post(self._info, {"type": "allPerpMetas"})
+        return symbols.perp_instruments(metas, spot_meta)
+
+    def stream(self, channel: Channel, instrument: Instrument, params: Mapping[str, Any]) -> Stream:
+        return streams.stream(self._endpoint, channel, instrument, params)
+
+    async def fetch_trades(
+        self, instrument: Instrument, *, since: int | None, until: int | None, limit: int, params: Mapping[str, Any]
+    ) -> list[Trade]:
+        return await rest.trades(
+            self._fetcher, self._info, instrument.venue_symbol, since=since, until=until, limit=limit
+        )
+
+    async def fetch_candles(
+        self, instrument: Instrument, timeframe: str, *, since: int | None, until: int | None, limit: int
+    ) -> list[Candle]:
+        return await rest.candles(
+            self._fetcher, self._info, instrument.venue_symbol, timeframe, since=since, until=until, limit=limit
+        )
+
+    async def fetch_book(self, instrument: Instrument, *, levels: int) -> BookSnapshot:
+        return await rest.book(self._fetcher, self._info, instrument.venue_symbol)
+
+    async def close(self) -> None:
+        await self._fetcher.close()

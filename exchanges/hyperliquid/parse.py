@@ -1,0 +1,120 @@
+"""Hyperliquid's websocket messages and ``/info`` answers → events. Pure: no clock, no socket, no state.
+
+The documentation shows numbers where the wire has strings; the wire is what is read.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from exchanges.errors import BadMessage
+from exchanges.events import Accepted, BookSnapshot, Candle, Level, Side, Trade, Unknown
+from exchanges.venue import Parsed
+
+TAKER_SIDES: dict[str, Side] = {"B": "buy", "A": "sell"}
+GREETING = b"Websocket connection established."  # the one message that is not JSON
+ALREADY_SUBSCRIBED = "Already subscribed: "
+HARMLESS = ("Already unsubscribed: ",)
+
+
+def parse(raw: bytes) -> Parsed:
+    """Map one message to its stream and events; greetings and pongs map to nothing.
+
+    Raises:
+        BadMessage: it is not what Hyperliquid documents.
+    """
+    if raw == GREETING:
+        return "", []
+    try:
+        message = orjson.loads(raw)
+        channel = message["channel"]
+        if channel in PARSERS:
+            return PARSERS[channel](message["data"])
+        return CONTROL[channel](message) if channel in CONTROL else ("", [Unknown(kind=str(channel))])
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise BadMessage("hyperliquid", repr(error), raw) from error
+
+
+def stream_name(subscription: dict[str, Any]) -> str:
+    """What a subscription, ours or as the venue echoes it with defaults filled in, is recognised by."""
+    kind, coin = subscription["type"], subscription.get("coin", "")
+    if kind == "l2Book":
+        return f"l2Book:{coin}:fast" if subscription.get("fast") else f"l2Book:{coin}"
+    if kind == "candle":
+        return f"candle:{coin}:{subscription['interval']}"
+    return f"{kind}:{coin}"
+
+
+def parse_trades(data: list[dict[str, Any]]) -> Parsed:
+    """``trades``, oldest first; ``side`` is the aggressor's. ``tid`` is a hash: unique, and in no order."""
+    return (f"trades:{data[0]['coin']}", [trade(row) for row in data]) if data else ("", [])
+
+
+def parse_book(data: dict[str, Any]) -> Parsed:
+    """``l2Book``: always a whole book; only ``fast`` tells the two kinds of one coin apart."""
+    return stream_name({"type": "l2Book", **data}), [book(data)]
+
+
+def parse_candle(data: dict[str, Any]) -> Parsed:
+    """``candle``: one object, never marked closed."""
+    return f"candle:{data['s']}:{data['i']}", [candle(data)]
+
+
+def parse_response(message: dict[str, Any]) -> Parsed:
+    answered = message["data"]
+    if answered["method"] != "subscribe":
+        return "", []
+    return stream_name(answered["subscription"]), [Accepted()]
+
+
+def parse_error(message: dict[str, Any]) -> Parsed:
+    """An error names its subscription only where it is harmless; what the venue dislikes closes the socket."""
+    text = message["data"]
+    if text.startswith(ALREADY_SUBSCRIBED):
+        return stream_name(orjson.loads(text.removeprefix(ALREADY_SUBSCRIBED))), [Accepted()]
+    return "", [] if text.startswith(HARMLESS) else [Unknown(kind=f"error {text[:40]}")]
+
+
+def trade(row: dict[str, Any]) -> Trade:
+    price, amount = row["px"], row["sz"]
+    return Trade(
+        id=str(row["tid"]),
+        timestamp_ms=row["time"],
+        taker_side=TAKER_SIDES[row["side"]],
+        price=float(price),
+        amount=float(amount),
+        cost=float(Decimal(price) * Decimal(amount)),
+        raw=row,
+    )
+
+
+def book(data: dict[str, Any]) -> BookSnapshot:
+    """There is no sequence; ``time`` never goes backwards."""
+    bids, asks = data["levels"]
+    return BookSnapshot(bids=_levels(bids), asks=_levels(asks), sequence=0, timestamp_ms=data["time"])
+
+
+def candle(row: dict[str, Any]) -> Candle:
+    return Candle(
+        open_time_ms=row["t"],
+        open=float(row["o"]),
+        high=float(row["h"]),
+        low=float(row["l"]),
+        close=float(row["c"]),
+        volume=float(row["v"]),
+        closed=None,
+    )
+
+
+def _levels(rows: list[dict[str, Any]]) -> list[Level]:
+    return [(row["px"], row["sz"]) for row in rows]
+
+
+PARSERS: dict[str, Callable[[Any], Parsed]] = {"trades": parse_trades, "l2Book": parse_book, "candle": parse_candle}
+CONTROL: dict[str, Callable[[dict[str, Any]], Parsed]] = {
+    "subscriptionResponse": parse_response,
+    "error": parse_error,
+    "pong": lambda _: ("", []),
+}
