@@ -5,7 +5,7 @@ Levels keep the venue's decimal text beside the float they sort by.
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 
 import orjson
@@ -15,7 +15,7 @@ from exchanges.events import BookDelta, BookSnapshot, Level
 
 MAX_LEVELS = 5_000  # a side; a diff stream alone would grow it for ever (Binance: 1,000 → 5,000 in six minutes)
 MAX_KEPT = 2_000  # deltas kept while waiting for a snapshot: over three minutes of the fastest documented stream
-WINDOW = 100  # levels kept sorted to begin with
+WINDOW = 60  # levels kept sorted to begin with
 
 
 class BookSide:
@@ -26,7 +26,7 @@ class BookSide:
     anybody asks for makes 100 changes cost 15 µs; a fully sorted side 55 (``scripts/bench_ingest.py``).
     """
 
-    __slots__ = ("_amounts", "_complete", "_edge", "_is_bid", "_levels", "_size", "_window")
+    __slots__ = ("_amounts", "_complete", "_inside", "_is_bid", "_levels", "_size", "_window")
 
     def __init__(self, *, is_bid: bool) -> None:
         self._is_bid = is_bid
@@ -34,8 +34,8 @@ class BookSide:
         self._window: list[float] = []  # ascending
         self._amounts: dict[float, float] = {}  # of the window's levels
         self._size = WINDOW
-        self._edge = 0.0
         self._complete = True  # nothing but removed levels lies beyond the edge
+        self._inside = self._at_or_better(None)
 
     @property
     def best(self) -> float | None:
@@ -46,7 +46,8 @@ class BookSide:
 
     def replace(self, levels: Sequence[Level]) -> None:
         """Forget everything but ``levels``. Raises as ``apply`` does."""
-        self._levels = dict(zip(_numbers([price for price, _ in levels]), levels, strict=True))
+        prices, _ = _prices_and_amounts(levels)
+        self._levels = dict(zip(prices, levels, strict=True))
         self._sort()
 
     def apply(self, levels: Sequence[Level]) -> None:
@@ -55,12 +56,12 @@ class BookSide:
         Raises:
             TypeError, ValueError: a level is none.
         """
-        prices = _numbers([price for price, _ in levels])
-        edge = self._edge
-        for price, level in zip(prices, levels, strict=True):
-            if self._complete or (price >= edge if self._is_bid else price <= edge):
-                self._put(float(price), level)
+        prices, amounts = _prices_and_amounts(levels)
         self._levels.update(zip(prices, levels, strict=True))
+        inside = self._inside
+        for price, amount in zip(prices, amounts, strict=True):
+            if inside(price):
+                self._put(price, amount)
         if len(self._levels) > 2 * MAX_LEVELS or len(self._window) > 2 * self._size or self._exhausted(1):
             self._sort()
 
@@ -75,22 +76,18 @@ class BookSide:
         """The best ``count`` levels as the venue wrote them, best first."""
         return [self._levels[price] for price in self.best_prices(count)]
 
-    def rows(self, count: int) -> list[list[float]]:
-        """The best ``count`` levels as ``[price, amount]``, best first."""
-        amounts = self._amounts
-        return [[price, amounts[price]] for price in self.best_prices(count)]
+    def rows(self, count: int) -> list[tuple[float, float]]:
+        """The best ``count`` levels as (price, amount), best first."""
+        prices = self.best_prices(count)
+        return list(zip(prices, map(self._amounts.__getitem__, prices), strict=True))
 
-    def _put(self, price: float, level: Level) -> None:
-        amount = float(level[1])
-        if 0.0 < amount < inf and price > 0.0:
+    def _put(self, price: float, amount: float) -> None:
+        if amount:
             if price not in self._amounts:
-                insort(self._window, price)
-            self._amounts[price] = amount
-        elif amount == 0.0:
-            if self._amounts.pop(price, None) is not None:
-                del self._window[bisect_left(self._window, price)]
-        else:
-            raise ValueError(f"not a level: {level!r}")
+                insort(self._window, float(price))
+            self._amounts[price] = float(amount)
+        elif self._amounts.pop(price, None) is not None:
+            del self._window[bisect_left(self._window, price)]
 
     def _exhausted(self, count: int) -> bool:
         return not self._complete and len(self._window) < count
@@ -98,8 +95,6 @@ class BookSide:
     def _sort(self) -> None:
         """Make the window anew, and forget removed levels and those furthest from the touch."""
         amounts = _numbers([amount for _, amount in self._levels.values()])
-        if amounts and (min(amounts) < 0.0 or min(self._levels) <= 0.0):
-            raise ValueError("not levels: a price or an amount is out of range")
         live = {float(price): float(amount) for price, amount in zip(self._levels, amounts, strict=True) if amount}
         best = sorted(live, reverse=self._is_bid)[:MAX_LEVELS]
         window = best[: self._size]
@@ -107,7 +102,22 @@ class BookSide:
         self._amounts = {price: live[price] for price in window}
         self._window = window[::-1] if self._is_bid else window
         self._complete = len(window) == len(best)
-        self._edge = window[-1] if window else 0.0
+        self._inside = self._at_or_better(None if self._complete else window[-1])
+
+    def _at_or_better(self, edge: float | None) -> Callable[[float], bool]:
+        """Whether a price belongs to the window; None: every price does."""
+        if self._is_bid:
+            return (0.0 if edge is None else edge).__le__
+        return (inf if edge is None else edge).__ge__
+
+
+def _prices_and_amounts(levels: Sequence[Level]) -> tuple[list[float], list[float]]:
+    """Both are read at once, also far from the touch: whoever looks there later is not the one to say it is rubbish."""
+    prices = _numbers([price for price, _ in levels])
+    amounts = _numbers([amount for _, amount in levels])
+    if prices and (min(prices) <= 0.0 or min(amounts) < 0.0):
+        raise ValueError("not levels: a price or an amount is out of range")
+    return prices, amounts
 
 
 def _numbers(texts: Sequence[str]) -> list[float]:
@@ -183,9 +193,8 @@ class BookSync:
         Raises:
             SequenceGap, CrossedBook: the kept deltas do not follow each other, or the snapshot is no book.
         """
-        if self.book is not None and not snapshot.sequence and snapshot.timestamp_ms is not None:
-            if snapshot.timestamp_ms < (self.book.timestamp_ms or 0):
-                return None
+        if self.book is not None and not snapshot.sequence and _older(snapshot, self.book):
+            return None
         while self._kept and self._kept[0].last_sequence <= snapshot.sequence:
             self._kept.popleft()
         if self._kept and self._kept[0].prev_sequence > snapshot.sequence:
@@ -219,3 +228,7 @@ class BookSync:
         book.apply(delta)
         self.joined = True
         return True
+
+
+def _older(snapshot: BookSnapshot, book: OrderBook) -> bool:
+    return snapshot.timestamp_ms is not None and snapshot.timestamp_ms < (book.timestamp_ms or 0)

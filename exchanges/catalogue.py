@@ -7,7 +7,6 @@ import asyncio
 import logging
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -23,10 +22,14 @@ FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0  # while a group has never loaded, or fai
 
 
 class CatalogueKeeper:
-    """One venue's catalogue. ``run`` keeps it fresh; ``current`` gives it."""
+    """One venue's catalogue. ``run`` keeps it fresh; ``current`` gives it.
 
-    def __init__(self, venue: Venue, *, cache_dir: Path | None) -> None:
+    ``source`` says where it comes from: what was remembered of another source is not recalled.
+    """
+
+    def __init__(self, venue: Venue, *, cache_dir: Path | None, source: str = "") -> None:
         self._venue = venue
+        self._source = source
         self._file = cache_dir / f"instruments-{venue.name}.json" if cache_dir else None
         self._groups: dict[str, list[Instrument]] = {}
         self._catalogue: Catalogue | None = None
@@ -59,10 +62,11 @@ class CatalogueKeeper:
         answers = await asyncio.gather(*(self._venue.fetch_instruments(n) for n in names), return_exceptions=True)
         failed = 0
         for name, answer in zip(names, answers, strict=True):
-            if isinstance(answer, GatewayError):
+            if isinstance(answer, Exception):
                 failed += 1
                 extra = {"exchange": self._venue.name, "group": name, "error": str(answer)}
-                log.warning("catalogue_failed", extra=extra)
+                bug = None if isinstance(answer, GatewayError) else answer
+                log.warning("catalogue_failed", extra=extra, exc_info=bug)
             elif isinstance(answer, BaseException):
                 raise answer
             else:
@@ -83,7 +87,8 @@ class CatalogueKeeper:
             return
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            content = orjson.dumps({name: [asdict(i) for i in group] for name, group in self._groups.items()})
+            groups = {name: [asdict(i) for i in group] for name, group in self._groups.items()}
+            content = orjson.dumps({"source": self._source, "groups": groups})
             partial = self._file.with_suffix(".partial")
             partial.write_bytes(content)
             partial.replace(self._file)
@@ -94,8 +99,10 @@ class CatalogueKeeper:
         if self._file is None or not self._file.exists():
             return {}
         try:
-            stored: dict[str, list[dict[str, Any]]] = orjson.loads(self._file.read_bytes())
-            return {name: [Instrument(**row) for row in group] for name, group in stored.items()}
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+            stored = orjson.loads(self._file.read_bytes())
+            if stored["source"] != self._source:
+                return {}
+            return {name: [Instrument(**row) for row in group] for name, group in stored["groups"].items()}
+        except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
             log.warning("catalogue_not_read", extra={"file": str(self._file), "error": str(error)})
             return {}

@@ -2,19 +2,22 @@
 
 Times are milliseconds since the epoch, UTC, by the venue's clock. Prices are in quote units, amounts as CCXT has them
 for the market (base units, or contracts where the market is contract-sized).
+
+They are msgspec structs and not dataclasses because one is made for every message: 0.12 µs against 1.1.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import inf
 from typing import Any, Literal
 
+from msgspec import Struct
+
 Side = Literal["buy", "sell"]
 Level = tuple[str, str]  # (price, amount), the venue's own decimal text
+YEAR_10000_MS = 253_402_300_800_000  # no calendar goes further
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trade:
+class Trade(Struct, frozen=True, kw_only=True):
     """One public print. ``taker_side`` is the aggressor's; ``cost`` follows CCXT's rule for the market."""
 
     id: str
@@ -27,12 +30,12 @@ class Trade:
 
     def __post_init__(self) -> None:
         # Text such as "NaN" or "-1" converts to a float; no client ever sees it.
-        if not (0.0 < self.price < inf and 0.0 < self.amount < inf):
-            raise ValueError(f"not a trade: price {self.price}, amount {self.amount}")
+        if not (0.0 < self.price < inf and 0.0 < self.amount < inf and self.cost < inf):
+            raise ValueError(f"not a trade: price {self.price}, amount {self.amount}, cost {self.cost}")
+        _check_time(self.timestamp_ms)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candle:
+class Candle(Struct, frozen=True, kw_only=True):
     """One interval's prices so far. ``closed``: the venue said it will not change; None: the venue never says."""
 
     open_time_ms: int
@@ -47,10 +50,10 @@ class Candle:
         prices = (self.open, self.high, self.low, self.close)
         if not all(0.0 < price < inf for price in prices) or not 0.0 <= (self.volume or 0.0) < inf:
             raise ValueError(f"not a candle: prices {prices}, volume {self.volume}")
+        _check_time(self.open_time_ms)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BookSnapshot:
+class BookSnapshot(Struct, frozen=True, kw_only=True):
     """A whole book: forget yours. Best levels first. ``sequence`` is the venue's, 0 where it has none."""
 
     bids: Sequence[Level]
@@ -58,9 +61,12 @@ class BookSnapshot:
     sequence: int
     timestamp_ms: int | None
 
+    def __post_init__(self) -> None:
+        if self.timestamp_ms is not None:
+            _check_time(self.timestamp_ms)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BookDelta:
+
+class BookDelta(Struct, frozen=True, kw_only=True):
     """Changed levels as absolute amounts, 0 removes. ``prev_sequence`` is the last sequence of the delta before."""
 
     bids: Sequence[Level]
@@ -69,24 +75,31 @@ class BookDelta:
     last_sequence: int
     timestamp_ms: int | None
 
+    def __post_init__(self) -> None:
+        if self.timestamp_ms is not None:
+            _check_time(self.timestamp_ms)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
+
+class Accepted(Struct, frozen=True, kw_only=True):
     """The venue acknowledged a subscription. On some venues that proves nothing (see their docstrings)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class Refused(Struct, frozen=True, kw_only=True):
     """The venue refused a subscription, in its own words."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unknown:
+class Unknown(Struct, frozen=True, kw_only=True):
     """A well-formed message we have no use for; ``kind`` is what to count and log it by."""
 
     kind: str
 
 
 Event = Trade | Candle | BookSnapshot | BookDelta | Accepted | Refused | Unknown
+
+
+def _check_time(timestamp_ms: object) -> None:
+    """A venue's text or fraction in its place would fail where it is written for clients, far from here."""
+    if not isinstance(timestamp_ms, int) or not 0 <= timestamp_ms < YEAR_10000_MS:
+        raise ValueError(f"not a time: {timestamp_ms!r}")

@@ -22,6 +22,7 @@ ANSWER_TIMEOUT = 10.0  # seconds for an acknowledgement, or the first snapshot o
 QUIET_BOOK = 2.0  # seconds without a delta after which a snapshot is asked for all the same
 SNAPSHOT_ATTEMPTS = 8
 SNAPSHOT_PAUSE = 0.25  # seconds before the second attempt; doubles, up to QUIET_BOOK
+CALM = 10.0  # seconds without a fault after which a book's next one is healed at once again
 SILENCE = 10.0  # seconds without data after which a stream's acknowledgement is checked, and between two checks
 
 State = Literal["connecting", "live", "reconnecting", "resyncing"]
@@ -71,6 +72,8 @@ class Feed:
         self._state: State = "connecting"
         self._carrier: Carrier | None = None
         self._sync: BookSync | None = None
+        self._broken = False  # to be asked for afresh: what still comes belongs to the old subscription
+        self._faults, self._fault_at = 0, 0.0  # in a row; loop time of the last
         self._tasks: set[asyncio.Task[None]] = set()
         self._checked_at = 0.0
         self._fingerprint: object = None
@@ -79,7 +82,7 @@ class Feed:
         """The subscription was sent; nothing of an earlier one counts any more."""
         self._cancel()
         self._carrier, self.asked_at, self._checked_at = carrier, now, now
-        self.accepted = self.spoke = False
+        self.accepted = self.spoke = self._broken = False
         self._sync = None
         self._fingerprint = None
 
@@ -112,7 +115,8 @@ class Feed:
         waited = now - self.asked_at
         if self.stream.is_book and self.stream.snapshot is not None and self._sync is None and waited >= QUIET_BOOK:
             self._begin_sync()
-        needs_answer = not self.accepted or (self.stream.is_book and not self.spoke and self.stream.snapshot is None)
+        needs_snapshot = self.stream.is_book and self.stream.snapshot is None
+        needs_answer = not self.accepted or (needs_snapshot and (self._sync is None or self._sync.book is None))
         if needs_answer and waited >= ANSWER_TIMEOUT:
             self._again("no answer")
         elif self.stream.witness and not self.spoke and now - self._checked_at >= SILENCE:
@@ -142,6 +146,8 @@ class Feed:
         self.listener.on_state(state, reason)
 
     def _on_book(self, event: BookSnapshot | BookDelta, received_ms: int) -> None:
+        if self._broken:
+            return
         if self._sync is None:
             self._begin_sync()
         assert self._sync is not None
@@ -158,10 +164,10 @@ class Feed:
         self._live("")
         self.listener.on_book(book, received_ms)
 
-    def _begin_sync(self) -> None:
+    def _begin_sync(self, pause: float = 0.0) -> None:
         self._sync = BookSync()
         if self.stream.snapshot is not None:
-            self._run(self._fetch_snapshot(self._sync))
+            self._run(self._fetch_snapshot(self._sync, pause))
 
     def _resync(self, error: Exception, keep: BookSnapshot | BookDelta | None = None) -> None:
         """Forget the book and start over, this book alone."""
@@ -170,18 +176,33 @@ class Feed:
         log.warning("book_resync", extra={"exchange": self.exchange, "stream": self.stream.name, "error": str(error)})
         self._cancel()
         self._change("resyncing", reason)
+        pause = self._fault_pause()
         if self.stream.snapshot is None:
-            self._again(reason)
+            self._broken = True
+            self._run(self._again_after(pause, reason))
             return
-        self._begin_sync()
+        self._begin_sync(pause)
         if isinstance(keep, BookDelta) and self._sync is not None:
             self._sync.on_delta(keep)
 
+    def _fault_pause(self) -> float:
+        """Seconds before a broken book is healed: none at first, more while the venue goes on sending rubbish."""
+        now = asyncio.get_running_loop().time()
+        self._faults = self._faults + 1 if now - self._fault_at < CALM else 0
+        self._fault_at = now
+        return min(QUIET_BOOK, SNAPSHOT_PAUSE * 2.0 ** (self._faults - 1)) if self._faults else 0.0
+
+    async def _again_after(self, pause: float, reason: str) -> None:
+        await asyncio.sleep(pause)
+        self._again(reason)
+
     def _again(self, reason: str) -> None:
         assert self._carrier is not None
+        self._broken = True
+        self.asked_at = None  # until it is sent, which may take a while on a paced socket, nobody waits for an answer
         self._carrier.resubscribe(self, reason)
 
-    async def _fetch_snapshot(self, sync: BookSync) -> None:
+    async def _fetch_snapshot(self, sync: BookSync, first_pause: float) -> None:
         """Bring ``sync`` to life, asking again while the snapshot is older than the stream.
 
         A snapshot that no delta has joined yet proves nothing (it may come from a cache), unless the venue gives the
@@ -190,10 +211,15 @@ class Feed:
         assert self.stream.snapshot is not None
         assert self._carrier is not None
         pause, previous = SNAPSHOT_PAUSE, None
+        await asyncio.sleep(first_pause)
         for _ in range(SNAPSHOT_ATTEMPTS):
             try:
                 snapshot = await self.stream.snapshot()
-                book = sync.on_snapshot(snapshot)
+                if sync.joined:
+                    return  # a delta has joined the one before meanwhile; this one would turn the book back
+                # Caches differ: the next answer may be older than the one before, and than deltas that one covered.
+                older = sync.book is not None and snapshot.sequence < sync.book.sequence
+                book = None if older else sync.on_snapshot(snapshot)
             except UpstreamError as error:
                 pause = max(pause, error.retry_after or 0.0)
                 book = None

@@ -27,6 +27,7 @@ class Pool:
         self._clock_ms = clock_ms
         self._sockets: dict[Socket, asyncio.Task[None]] = {}
         self._carriers: dict[Feed, Socket] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     @property
     def sockets(self) -> int:
@@ -53,13 +54,16 @@ class Pool:
         socket = self._carriers.pop(feed)
         socket.remove(feed)
         if not len(socket):
-            self._sockets.pop(socket).cancel()
+            task = self._sockets.pop(socket)
+            task.cancel()
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
     async def aclose(self) -> None:
-        tasks = list(self._sockets.values())
+        """Unsubscribe everything, and wait until every socket has said goodbye."""
         for feed in list(self._carriers):
             self.close(feed)
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._closing, return_exceptions=True)
 
     def _choose(self, stream: Stream) -> Socket:
         if len(self._sockets) < self._share_from:

@@ -79,7 +79,6 @@ def create(settings: Settings) -> Starlette:
         lifespan=lifespan,
         middleware=[Middleware(RequestId), cors],
         exception_handlers={GatewayError: refuse, HTTPException: refuse_http, Exception: fail},
-        max_body_size=settings.limits.body_bytes,
     )
 
 
@@ -126,7 +125,7 @@ def exchange(name: str, settings: Settings) -> Exchange:
     venue = registry.create(name, **urls)
     return Exchange(
         venue=venue,
-        catalogue=CatalogueKeeper(venue, cache_dir=settings.cache_dir),
+        catalogue=CatalogueKeeper(venue, cache_dir=settings.cache_dir, source=str(urls)),
         pool=Pool(name, venue.capabilities, max_streams_per_socket=section.max_topics_per_socket),
     )
 

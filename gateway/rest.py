@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -149,9 +150,16 @@ async def read(request: Request, model: type[B]) -> B:
 
     Raises:
         InvalidMessage, ValidationFailed: what is wrong and what is allowed.
+        HTTPException: it is too large.
     """
+    limit = request.app.state.gateway.limits.body_bytes
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > limit:  # the framework's own limit answers in plain text
+            raise HTTPException(413, f"a body has at most {limit} bytes")
     try:
-        return model.model_validate(orjson.loads(await request.body() or b"{}"))
+        return model.model_validate(orjson.loads(content or b"{}"))
     except orjson.JSONDecodeError as error:
         raise InvalidMessage("the body is one JSON object") from error
     except ValidationError as error:

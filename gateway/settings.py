@@ -58,9 +58,7 @@ class LimitSettings(Section):
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="__", env_file=".env", extra="forbid", env_ignore_empty=True
-    )
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", env_file=".env", extra="forbid")
 
     host: str = "127.0.0.1"
     port: int = Field(default=8787, ge=0, le=65535)
@@ -71,7 +69,7 @@ class Settings(BaseSettings):
     node: str = "gateway-1"
     log_format: Literal["json", "console"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    cache_dir: Path | None = Path("~/.cache/market-gateway")  # last good catalogues; empty: none
+    cache_dir: Path | None = Path("~/.cache/market-gateway").expanduser()  # last good catalogues; empty: none
     auth: AuthSettings = AuthSettings()
     metrics: MetricsSettings = MetricsSettings()
     limits: LimitSettings = LimitSettings()
@@ -93,10 +91,10 @@ class Settings(BaseSettings):
             raise ValueError(f"unknown exchange {', '.join(unknown) or '(none given)'}; known: {', '.join(VENUES)}")
         return names
 
-    @field_validator("cache_dir")
+    @field_validator("cache_dir", mode="before")
     @classmethod
-    def _expand(cls, path: Path | None) -> Path | None:
-        return path.expanduser() if path else None
+    def _expand(cls, path: Any) -> Any:
+        return Path(path).expanduser() if path else None
 
     @property
     def loopback(self) -> bool:

@@ -125,6 +125,7 @@ def our_work() -> dict[str, Callable[[list[bytes]], Callable[[bytes], object]]]:
 def ccxt_work() -> dict[str, Callable[[list[bytes]], Callable[[bytes], object]]]:
     """The same for ccxt's websocket client, its network part left out."""
     import ccxt.pro
+    import orjson  # what ccxt's own client reads with
 
     class Client:
         """As much of ccxt's client as its handlers use."""
@@ -159,7 +160,7 @@ def ccxt_work() -> dict[str, Callable[[list[bytes]], Callable[[bytes], object]]]
             client = Client()
 
             def work(raw: bytes) -> None:
-                exchange.handle_message(client, json.loads(raw))
+                exchange.handle_message(client, orjson.loads(raw))
 
             return work
 

@@ -5,11 +5,14 @@ at its end each topic hands its joined frames to its subscribers, and each clien
 """
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from exchanges.errors import GatewayError
 from topics.key import TopicKey
+
+log = logging.getLogger("topics.fanout")
 
 WRITES_PER_TURN = 500  # one flush over 1,000 clients blocks the loop for 6 to 9 ms
 
@@ -55,17 +58,22 @@ class Tick:
 
     def _run(self) -> None:
         publish, self._publish = self._publish, []
-        for callback in publish:
-            callback()
+        _call(publish)
         distribute, self._distribute = self._distribute, []
-        for callback in distribute:
-            callback()
+        _call(distribute)
         write, self._write = self._write[:WRITES_PER_TURN], self._write[WRITES_PER_TURN:]
-        for callback in write:
-            callback()
+        _call(write)
         self._scheduled = False
         if self._publish or self._distribute or self._write:
             self._schedule()
+
+
+def _call(callbacks: Sequence[Callable[[], None]]) -> None:
+    for callback in callbacks:
+        try:
+            callback()
+        except Exception:  # one topic's failure must not silence all others for good
+            log.exception("turn_failed")
 
 
 class Fanout:

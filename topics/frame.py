@@ -18,5 +18,6 @@ def frame(payload: bytes, opcode: int = TEXT) -> bytes:
 
 
 def close_frame(code: int, reason: str) -> bytes:
-    """``reason`` in at most 123 bytes of UTF-8."""
-    return frame(struct.pack("!H", code) + reason.encode()[:123], CLOSE)
+    """``reason`` in at most 123 bytes of UTF-8, cut between letters: half a letter is a protocol error."""
+    text = reason.encode()[:123].decode(errors="ignore").encode()
+    return frame(struct.pack("!H", code) + text, CLOSE)

@@ -62,6 +62,9 @@ def resolve(
         BadSymbol: no such symbol.
         UnsupportedFeature: documented, not offered here.
     """
+    if channel not in capabilities.channels:
+        supported = list(capabilities.channels)
+        raise UnsupportedFeature("no such channel on this exchange", field="channel", supported=supported)
     given = _known(params)
     market = _market(given, capabilities)
     text = given.get("coin", symbol)

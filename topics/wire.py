@@ -43,27 +43,20 @@ def candle_json(candle: Candle) -> Row:
 
 
 def book_view(book: OrderBook, symbol: str, *, levels: int) -> dict[str, Any]:
-    """CCXT's order book: the best ``levels`` of each side, best first; ``nonce`` is the venue's sequence."""
-    bids, asks = book.bids.rows(levels), book.asks.rows(levels)
-    return _book(symbol, bids, asks, timestamp_ms=book.timestamp_ms, sequence=book.sequence)
+    """CCXT's order book: the best ``levels`` of each side, best first; ``nonce``: the venue's sequence, if any."""
+    return {
+        "symbol": symbol,
+        "bids": book.bids.rows(levels),
+        "asks": book.asks.rows(levels),
+        "timestamp": book.timestamp_ms,
+        "datetime": None if book.timestamp_ms is None else iso8601(book.timestamp_ms),
+        "nonce": book.sequence or None,
+    }
 
 
 def snapshot_view(snapshot: BookSnapshot, symbol: str, *, levels: int) -> dict[str, Any]:
     """The same for a book as the venue's REST gave it."""
     return book_view(OrderBook(snapshot), symbol, levels=levels)
-
-
-def _book(
-    symbol: str, bids: list[list[float]], asks: list[list[float]], *, timestamp_ms: int | None, sequence: int
-) -> dict[str, Any]:
-    return {
-        "symbol": symbol,
-        "bids": bids,
-        "asks": asks,
-        "timestamp": timestamp_ms,
-        "datetime": None if timestamp_ms is None else iso8601(timestamp_ms),
-        "nonce": sequence or None,
-    }
 
 
 class DataEncoder:
@@ -77,7 +70,7 @@ class DataEncoder:
         """``data`` in its envelope. ``event_ms``: when the venue says it happened, None if it does not say."""
         event = "null" if event_ms is None else event_ms
         times = f'{cursor.epoch}-{cursor.seq}","ts":{{"ex":{event},"rx":{received_ms},"tx":{now_ms}}},"data":'
-        return b"".join((self._head, times.encode(), orjson.dumps(data), b"}"))
+        return self._head + times.encode() + orjson.dumps(data) + b"}"
 
 
 def rows_of(payload: bytes) -> list[Any]:
@@ -87,10 +80,12 @@ def rows_of(payload: bytes) -> list[Any]:
 
 
 def iso8601(timestamp_ms: int) -> str:
-    seconds, milliseconds = divmod(timestamp_ms, 1000)
-    return f"{_to_seconds(seconds)}.{milliseconds:03d}Z"
+    return _to_seconds(timestamp_ms // 1000) + MILLISECONDS[timestamp_ms % 1000]
 
 
 @lru_cache(maxsize=1024)  # trades of one second share it: 0.2 µs instead of 1.4
 def _to_seconds(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
+MILLISECONDS = tuple(f".{millisecond:03d}Z" for millisecond in range(1000))

@@ -37,7 +37,7 @@ def _parse(raw: bytes, parsers: "dict[str, Callable[[dict[str, Any]], list[Event
         if name is None:
             return _answer(message)
         data = message["data"]
-        kind = data["e"]
+        kind = data.get("e", "no event type")  # as spot's bookTicker and partial books
         return name, parsers[kind](data) if kind in parsers else [Unknown(kind=str(kind))]
     except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise BadMessage("binance", repr(error), raw) from error
@@ -151,7 +151,7 @@ def recent_trade(row: dict[str, Any]) -> Trade:
         taker_side=TAKER_SIDES[row["isBuyerMaker"]],
         price=float(row["price"]),
         amount=float(row["qty"]),
-        cost=float(Decimal(row["price"]) * Decimal(row["qty"])),
+        cost=float(row["quoteQty"]),
         raw=row,
     )
 
