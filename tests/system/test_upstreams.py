@@ -2,7 +2,8 @@
 
 import asyncio
 import socket
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
 import orjson
@@ -121,17 +122,10 @@ async def test_trades_go_on_after_the_venue_hung_up_and_none_is_missing_or_twice
 
 
 async def test_a_reader_that_stalls_is_cut_and_delays_nobody(simulator_url: str) -> None:
-    with processes.gateway(simulator_url, limits__stall="1", limits__pending_bytes="65536") as url:
-        host, port = url.removeprefix("http://").split(":")
-        stalled = socket.create_connection((host, int(port)))
-        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        stalled.sendall(
-            f"GET /v1/ws HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
-        )
-        for levels in (1000, 500, 200, 100):
-            topic = {"exchange": "binance", "symbol": "BTC/USDT:USDT", "params": {"levels": levels}}
-            stalled.sendall(masked(orjson.dumps({"op": "subscribe", "channel": "orderbook", **topic})))
+    with (
+        processes.gateway(simulator_url, limits__stall="1", limits__pending_bytes="65536") as url,
+        stalled_reader(url),
+    ):
         async with processes.client(url) as client, AsyncClient(base_url=url) as http:
             await client.send(op="subscribe", channel="trades", exchange="binance", symbol="BTC/USDT:USDT")
 
@@ -141,8 +135,24 @@ async def test_a_reader_that_stalls_is_cut_and_delays_nobody(simulator_url: str)
 
             await until(cut, patience=20.0)
             delays = [frame["ts"]["tx"] - frame["ts"]["rx"] for frame in client.received(type="trades")]
-            assert sorted(delays)[len(delays) // 2] < 50
-        stalled.close()
+    assert sorted(delays)[len(delays) // 2] < 50
+
+
+@contextmanager
+def stalled_reader(url: str) -> Iterator[None]:
+    """A client that subscribes to large books and never reads one."""
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as stalled:
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stalled.sendall(
+            f"GET /v1/ws HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+        )
+        assert b" 101 " in stalled.recv(1024)  # no client may speak before; it is the last thing this one reads
+        for levels in (1000, 500, 200, 100):
+            topic = {"exchange": "binance", "symbol": "BTC/USDT:USDT", "params": {"levels": levels}}
+            stalled.sendall(masked(orjson.dumps({"op": "subscribe", "channel": "orderbook", **topic})))
+        yield
 
 
 def masked(payload: bytes) -> bytes:
