@@ -44,11 +44,11 @@ $(PEERS)/.ready: scripts/peers-requirements.txt
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r scripts/peers-requirements.txt
 	@touch $@
 
-peers: $(READY) $(PEERS)/.ready ## ccxt.pro against the simulator
+peers: $(READY) $(PEERS)/.ready ## ccxt.pro against the simulator, and its validators on what we send
 	$(PEERS)/bin/python scripts/peers.py
 
 bench: $(READY) $(PEERS)/.ready ## parse throughput, beside ccxt's in the same run
-	$(PEERS)/bin/python scripts/bench_ingest.py --python $(BIN)/python
+	$(BIN)/python scripts/bench_ingest.py
 
 lock: $(BIN)/pip-compile ## write the lock files anew from pyproject.toml
 	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file requirements.lock pyproject.toml

@@ -8,12 +8,13 @@ They are msgspec structs and not dataclasses because one is made for every messa
 
 from collections.abc import Sequence
 from math import inf
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct, convert
 
 Side = Literal["buy", "sell"]
-Level = tuple[str, str]  # (price, amount), the venue's own decimal text
+# (price, amount). Decoded and checked at the border in one C call: no level that is none, NaN included, gets further.
+Level = tuple[Annotated[float, Meta(gt=0, lt=1e300)], Annotated[float, Meta(ge=0, lt=1e300)]]
 YEAR_10000_MS = 253_402_300_800_000  # no calendar goes further
 
 
@@ -50,6 +51,8 @@ class Candle(Struct, frozen=True, kw_only=True):
         prices = (self.open, self.high, self.low, self.close)
         if not all(0.0 < price < inf for price in prices) or not 0.0 <= (self.volume or 0.0) < inf:
             raise ValueError(f"not a candle: prices {prices}, volume {self.volume}")
+        if self.closed not in (True, False, None):
+            raise ValueError(f"not a candle: closed {self.closed!r}")
         _check_time(self.open_time_ms)
 
 
@@ -103,3 +106,12 @@ def _check_time(timestamp_ms: object) -> None:
     """A venue's text or fraction in its place would fail where it is written for clients, far from here."""
     if not isinstance(timestamp_ms, int) or not 0 <= timestamp_ms < YEAR_10000_MS:
         raise ValueError(f"not a time: {timestamp_ms!r}")
+
+
+def levels(rows: Any) -> list[Level]:
+    """``[[price, amount], …]``, texts or numbers, as levels.
+
+    Raises:
+        MsgspecError: one of them is none.
+    """
+    return convert(rows, list[Level], strict=False)

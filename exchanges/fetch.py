@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import httpx2
 import orjson
+from msgspec import MsgspecError
 
 from exchanges import metrics
 from exchanges.errors import BadMessage, GatewayError, VenueBusy, VenueTimeout, VenueUnavailable
@@ -124,7 +125,7 @@ def read_answer(exchange: str, parse: Callable[[], T]) -> T:
     """
     try:
         return parse()
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError, ArithmeticError) as error:
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, ArithmeticError, MsgspecError) as error:
         raise BadMessage(exchange, repr(error)) from error
 
 

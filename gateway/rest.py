@@ -110,7 +110,8 @@ async def fetch_markets(request: Request) -> Response:
     exchange = gateway.manager.exchange(body.exchange)
     capabilities = exchange.venue.capabilities
     wanted = body.params.get(capabilities.market_param)
-    if set(body.params) - {"type", "category"} or (wanted is not None and wanted not in capabilities.markets):
+    known = wanted is None or (isinstance(wanted, str) and wanted in capabilities.markets)
+    if set(body.params) - {"type", "category"} or not known:
         raise InvalidTopic("no such market", field="params", allowed=sorted(capabilities.markets))
     market = capabilities.markets.get(str(wanted))
     instruments = [

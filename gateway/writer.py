@@ -37,6 +37,8 @@ class Connection(Protocol):
 class Writer:
     """Implements ``topics.fanout.Subscriber`` for one client."""
 
+    peak = 0  # most bytes ever owed to one client of this process
+
     def __init__(
         self,
         connection: Connection,
@@ -61,7 +63,11 @@ class Writer:
             return
         self._pending.append(frames)
         self._pending_bytes += len(frames)
-        if self._pending_bytes + self._connection.buffered > self._max_pending:
+        owed = self._pending_bytes + self._connection.buffered
+        if owed > Writer.peak:
+            Writer.peak = owed
+            metrics.PENDING_PEAK.set(owed)
+        if owed > self._max_pending:
             self.cut(CLOSE_SLOW, "more is owed than this client may fall behind")
         elif not self._scheduled and self.paused_at is None:
             self._schedule()

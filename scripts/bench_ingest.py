@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -64,18 +65,80 @@ def binance_depth() -> Iterator[bytes]:
 
 
 def wrapped(stream: str, data: dict[str, object]) -> bytes:
-    return json.dumps({"stream": stream, "data": data}, separators=(",", ":")).encode()
+    return compact({"stream": stream, "data": data})
+
+
+def compact(message: object) -> bytes:
+    return json.dumps(message, separators=(",", ":")).encode()
+
+
+def bybit_trades() -> Iterator[bytes]:
+    for n in range(MESSAGES):
+        trade = {
+            "T": START_MS + n,
+            "s": "BTCUSDT",
+            "S": "Buy" if n % 3 else "Sell",
+            "v": f"{random.random() + 0.001:.3f}",
+        }
+        trade |= {
+            "p": f"{68_000 + random.random() * 100:.2f}",
+            "L": "PlusTick",
+            "i": str(uuid.UUID(int=n)),
+            "BT": False,
+        }
+        message = {"topic": "publicTrade.BTCUSDT", "type": "snapshot", "ts": START_MS + n}
+        yield compact(message | {"data": [trade | {"RPI": False, "seq": 452_611_930_290 + n}]})
+
+
+def bybit_depth() -> Iterator[bytes]:
+    whole = binance_book()
+    for n in range(MESSAGES):
+        sides = {"b": levels(-1, 50), "a": levels(1, 50)} if n else {"b": whole["bids"], "a": whole["asks"]}
+        message = {"topic": "orderbook.1000.BTCUSDT", "type": "delta" if n else "snapshot", "ts": START_MS + n}
+        data = {"s": "BTCUSDT", **sides, "u": 10_000 + n, "seq": 452_611_930_215 + n}
+        yield compact(message | {"data": data, "cts": START_MS + n})
+
+
+def hyperliquid_trades() -> Iterator[bytes]:
+    for n in range(MESSAGES):
+        trade = {"coin": "BTC", "side": "A" if n % 3 else "B", "px": f"{68_000 + n % 100}.0"}
+        trade |= {
+            "sz": f"{random.random() + 0.001:.5f}",
+            "time": START_MS + n,
+            "hash": f"0x{n:064x}",
+            "tid": 10**14 + n,
+        }
+        users = [f"0x{n:040x}", f"0x{n + 1:040x}"]
+        yield compact({"channel": "trades", "data": [trade | {"users": users}]})
+
+
+def hyperliquid_book() -> Iterator[bytes]:
+    for n in range(MESSAGES):
+        sides = [
+            [
+                {"px": f"{68_400 + sign * tick}.0", "sz": f"{random.random() + 0.001:.5f}", "n": tick}
+                for tick in range(1, 21)
+            ]
+            for sign in (-1, 1)
+        ]
+        yield compact({"channel": "l2Book", "data": {"coin": "BTC", "time": START_MS + n, "levels": sides}})
 
 
 SAMPLES: dict[str, Callable[[], Iterator[bytes]]] = {
-    "binance trades": binance_trades,
-    "binance book": binance_depth,
+    "binance aggTrade": binance_trades,
+    "binance depth, 100 levels": binance_depth,
+    "bybit trade": bybit_trades,
+    "bybit delta, 100 levels": bybit_depth,
+    "hyperliquid trade": hyperliquid_trades,
+    "hyperliquid book, 2 x 20": hyperliquid_book,
 }
 
 
 def our_work() -> dict[str, Callable[[list[bytes]], Callable[[bytes], object]]]:
     """For each sample, a factory of the function that takes one message all the way."""
     from exchanges.binance import parse as binance
+    from exchanges.bybit import parse as bybit
+    from exchanges.hyperliquid import parse as hyperliquid
     from exchanges.book import BookSync
     from topics.frame import frame
     from topics.key import Cursor, TopicKey
@@ -117,8 +180,12 @@ def our_work() -> dict[str, Callable[[list[bytes]], Callable[[bytes], object]]]:
         return factory
 
     return {
-        "binance trades": trades("BTC/USDT:USDT", binance.futures),
-        "binance book": book("BTC/USDT:USDT", binance.futures, binance.book(binance_book())),
+        "binance aggTrade": trades("BTC/USDT:USDT", binance.futures),
+        "binance depth, 100 levels": book("BTC/USDT:USDT", binance.futures, binance.book(binance_book())),
+        "bybit trade": trades("BTC/USDT:USDT", bybit.linear),
+        "bybit delta, 100 levels": book("BTC/USDT:USDT", bybit.linear, None),
+        "hyperliquid trade": trades("BTC/USDC:USDC", hyperliquid.parse),
+        "hyperliquid book, 2 x 20": book("BTC/USDC:USDC", hyperliquid.parse, None),
     }
 
 
@@ -150,14 +217,15 @@ def ccxt_work() -> dict[str, Callable[[list[bytes]], Callable[[bytes], object]]]
         market |= {"active": True, "precision": {"price": 0.1, "amount": 0.001}, "limits": {}, "info": {}}
         return market | {"margin": False, "expiry": None, "strike": None, "baseName": base}
 
-    def binance(
-        prepare: Callable[[object], None] = lambda _: None,
+    def client(
+        exchange_class: type, id: str, symbol: str, *, url: str = "", prepare: Callable[[object], None] = lambda _: None
     ) -> Callable[[list[bytes]], Callable[[bytes], object]]:
         def factory(_: list[bytes]) -> Callable[[bytes], object]:
-            exchange = ccxt.pro.binanceusdm()
-            exchange.set_markets([market("BTCUSDT", "BTC/USDT:USDT")])
+            exchange = exchange_class()
+            exchange.set_markets([market(id, symbol)])
             prepare(exchange)
             client = Client()
+            client.url = url
 
             def work(raw: bytes) -> None:
                 exchange.handle_message(client, orjson.loads(raw))
@@ -173,7 +241,18 @@ def ccxt_work() -> dict[str, Callable[[list[bytes]], Callable[[bytes], object]]]
         snapshot["nonce"] = 1_000
         exchange.orderbooks[symbol].reset(snapshot)
 
-    return {"binance trades": binance(), "binance book": binance(with_book)}
+    binance = (ccxt.pro.binanceusdm, "BTCUSDT", "BTC/USDT:USDT")
+    bybit = (ccxt.pro.bybit, "BTCUSDT", "BTC/USDT:USDT")
+    hyperliquid = (ccxt.pro.hyperliquid, "0", "BTC/USDC:USDC")
+    linear = "wss://stream.bybit.com/v5/public/linear"
+    return {
+        "binance aggTrade": client(*binance),
+        "binance depth, 100 levels": client(*binance, prepare=with_book),
+        "bybit trade": client(*bybit, url=linear),
+        "bybit delta, 100 levels": client(*bybit, url=linear),
+        "hyperliquid trade": client(*hyperliquid),
+        "hyperliquid book, 2 x 20": client(*hyperliquid),
+    }
 
 
 def measure(side: str, seconds: float) -> dict[str, float]:
@@ -217,10 +296,10 @@ def main() -> None:
             command = [python, __file__, "--side", side, "--seconds", str(options.seconds)]
             output = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
             rounds[side].append(json.loads(output.splitlines()[-1]))
-    print(f"{'messages/s of one core':24}{'ours':>12}{'ccxt':>12}{'ratio':>8}")
+    print(f"{'messages/s of one core':28}{'ours':>12}{'ccxt':>12}{'ratio':>8}")
     for name in SAMPLES:
         ours = statistics.median(one[name] for one in rounds["ours"])
-        line = f"{name:24}{ours:>12,.0f}"
+        line = f"{name:28}{ours:>12,.0f}"
         if "ccxt" in rounds:
             theirs = statistics.median(one[name] for one in rounds["ccxt"])
             line += f"{theirs:>12,.0f}{ours / theirs:>8.1f}"

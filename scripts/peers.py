@@ -27,6 +27,7 @@ import ccxt.pro
 ROOT = Path(__file__).resolve().parent.parent
 TOP = 50  # levels a side that must be equal
 LISTEN_SECONDS = 4.0
+FIRST_DATA_SECONDS = 30.0  # quiet symbols trade every few seconds
 STEP_SECONDS = 15.0  # for any one thing CCXT is asked to do
 
 
@@ -209,8 +210,13 @@ class Listener:
 
     async def all_seen(self) -> None:
         """Until each stream brought something; whatever failed is raised."""
-        waiting = asyncio.gather(*(event.wait() for event in self.seen.values()))
-        await asyncio.wait([waiting, *self._tasks], return_when=asyncio.FIRST_COMPLETED, timeout=STEP_SECONDS)
+
+        async def all_set() -> None:
+            for event in self.seen.values():
+                await event.wait()
+
+        waiting = asyncio.create_task(all_set())
+        await asyncio.wait([waiting, *self._tasks], return_when=asyncio.FIRST_COMPLETED, timeout=FIRST_DATA_SECONDS)
         for task in self._tasks:
             if task.done():
                 task.result()
@@ -237,11 +243,8 @@ async def within(seconds: float, result: Awaitable[Any]) -> Any:
         return await result
 
 
-async def prove(peer: Peer, url: str, report: Report) -> None:
-    """All checks of one venue; a check that cannot be made is a failed one."""
-    client = getattr(ccxt.pro, peer.exchange)({"enableRateLimit": False, "newUpdates": True})
-    peer.point(client, url)
-    control = Control(url)
+async def listen(peer: Peer, client: Any, report: Report) -> Listener | None:
+    """A listener that has heard something of everything; None, and a failed check, if that could not be."""
     listener = None
     try:
         markets = await within(STEP_SECONDS, client.load_markets())
@@ -249,18 +252,22 @@ async def prove(peer: Peer, url: str, report: Report) -> None:
         listener = Listener(client, peer)
         await listener.all_seen()
         report.check(peer, "watch trades, book and candles", True, "first data of each")
-        await asyncio.sleep(LISTEN_SECONDS)
-        await asyncio.to_thread(control.post, "freeze", {"frozen": True})
+        return listener
+    except Exception as error:
+        if listener is not None:
+            listener.stop()
+        report.check(peer, "watch trades, book and candles", False, f"{type(error).__name__}: {error}"[:300])
+        return None
+
+
+async def compare(peer: Peer, client: Any, control: Control, listener: Listener, report: Report) -> None:
+    """Everything heard and everything fetched against the truth, while market time stands still."""
+    try:
         await settled(listener)
         await compare_streams(peer, control, listener, report)
         await compare_rest(peer, client, control, listener, report)
     except Exception as error:
-        report.check(peer, "all of it", False, f"{type(error).__name__}: {error}"[:300])
-    finally:
-        if listener is not None:
-            listener.stop()
-        await client.close()
-        await asyncio.to_thread(control.post, "freeze", {"frozen": False})
+        report.check(peer, "all comparisons", False, f"{type(error).__name__}: {error}"[:300])
 
 
 async def settled(listener: Listener) -> None:
@@ -337,8 +344,23 @@ def start_simulator(python: str) -> tuple[subprocess.Popen[str], str]:
 
 
 async def run(peers: list[Peer], url: str, report: Report) -> None:
-    for peer in peers:  # one after the other: freezing stops market time for all
-        await prove(peer, url, report)
+    """All peers at once: freezing stops market time for all of them."""
+    control = Control(url)
+    clients = [getattr(ccxt.pro, peer.exchange)({"enableRateLimit": False, "newUpdates": True}) for peer in peers]
+    for peer, client in zip(peers, clients, strict=True):
+        peer.point(client, url)
+    listeners: list[Listener | None] = []
+    try:
+        listeners = await asyncio.gather(*map(listen, peers, clients, [report] * len(peers)))
+        await asyncio.sleep(LISTEN_SECONDS)
+        await asyncio.to_thread(control.post, "freeze", {"frozen": True})
+        heard = zip(peers, clients, listeners, strict=True)
+        await asyncio.gather(*(compare(peer, client, control, told, report) for peer, client, told in heard if told))
+    finally:
+        for listener in listeners:
+            if listener is not None:
+                listener.stop()
+        await asyncio.gather(*(client.close() for client in clients))
 
 
 def main() -> int:

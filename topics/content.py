@@ -121,6 +121,7 @@ class Candles:
         self._topic = topic
         self.ring = ring
         self._pending: dict[int, Candle] = {}
+        self._newest: Cursor | None = None  # of the ring
         self._received_ms = 0
 
     def topics(self) -> Iterable[Topic]:
@@ -137,14 +138,14 @@ class Candles:
     def prime(self, cursor: Cursor, history: Sequence[Candle], received_ms: int) -> bool:
         if not self.accept(history):
             return False
-        self._received_ms = received_ms
+        self._newest, self._received_ms = cursor, received_ms
         data, rows = self._take()
         payload = self._topic.encode(cursor, data, event_ms=None, received_ms=received_ms)
         self.ring.append(cursor, payload, rows)
         return True
 
     def publish(self, cursor: Cursor, received_ms: int) -> None:
-        self._received_ms = received_ms
+        self._newest, self._received_ms = cursor, received_ms
         data, rows = self._take()
         payload = self._topic.publish(cursor, data, event_ms=None, received_ms=received_ms)
         self.ring.append(cursor, payload, rows)
@@ -154,7 +155,8 @@ class Candles:
         if not rows:
             return None
         data = [orjson.Fragment(row.payload) for row in rows]
-        return topic.encode(cursor, data, event_ms=None, received_ms=self._received_ms)
+        # The rows are as of the end of the read, and more may have been published while it took place.
+        return topic.encode(self._newest or cursor, data, event_ms=None, received_ms=self._received_ms)
 
     def close(self) -> None:
         self.ring.close()

@@ -77,8 +77,9 @@ class History:
             theirs = [trade_row(trade, key.symbol) for trade in fetched]
             upstream = self._live(key, instrument)  # it may have come or gone meanwhile
             held = await self._held_trades(upstream, span) if upstream else []
-            rows = merge_trades(theirs, held)
-            upstream = upstream if held else None  # a ring that never held anything has no end to join at
+            merged = merge_trades(theirs, held)
+            rows = theirs if merged is None else merged
+            upstream = None if merged is None else upstream
         answer = span.cut(rows, lambda row: int(row["timestamp"]))
         complete = bool(answer) and answer[-1] is rows[-1] and span.until is None
         body = orjson.dumps(answer[::-1] if newest_first else answer)
@@ -132,13 +133,14 @@ class History:
         return Answer(body=body, state=state, cursor=upstream.cursor if upstream else None, age_ms=age_ms)
 
     async def _held_trades(self, upstream: Upstream, span: Span) -> list[dict[str, Any]]:
-        """What the ring holds of ``span``, and one event more at its beginning: it proves that nothing is missing."""
+        """What the ring holds of ``span``, ascending by time, and one event more at its beginning as a proof."""
         assert isinstance(upstream.content, Trades)
         upstream.settle()
         entries = await upstream.content.ring.last(span.limit if span.since is None else MAX_YOUNG_EVENTS)
         if span.since is not None:
             entries = entries[max(0, bisect_left(entries, span.since, key=_first_ms) - 1) :]
-        return [row for entry in entries for row in rows_of(entry.payload)]
+        rows = [row for entry in entries for row in rows_of(entry.payload)]
+        return sorted(rows, key=lambda row: int(row["timestamp"]))  # a stream need not keep the order of time
 
     async def _held_candles(self, upstream: Upstream) -> list[Row]:
         assert isinstance(upstream.content, Candles)
@@ -146,12 +148,18 @@ class History:
         return await upstream.content.ring.rows(MAX_YOUNG_EVENTS)
 
 
-def merge_trades(theirs: Sequence[dict[str, Any]], held: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Venue rows and ring rows by id, ascending by time. Nothing newer than the ring's newest row comes in."""
-    if not held:
-        return list(theirs)
-    ids, newest = {row["id"] for row in held}, held[-1]["timestamp"]
-    missing = [row for row in theirs if row["id"] not in ids and row["timestamp"] < newest]
+def merge_trades(theirs: Sequence[dict[str, Any]], held: Sequence[dict[str, Any]]) -> list[dict[str, Any]] | None:
+    """Venue rows and ring rows by id, ascending by time; None if no row is in both.
+
+    Then nothing proves that none lies between them: the ring is bounded and went on while the venue answered. Venue
+    rows after the last one in both are left out, the stream has yet to bring them; their times would not tell, as many
+    trades share one.
+    """
+    ids = {row["id"] for row in held}
+    shared = [index for index, row in enumerate(theirs) if row["id"] in ids]
+    if not shared:
+        return None
+    missing = [row for row in theirs[: shared[-1]] if row["id"] not in ids]
     return sorted([*missing, *held], key=lambda row: int(row["timestamp"]))
 
 

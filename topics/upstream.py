@@ -73,6 +73,8 @@ class Upstream:
         self._history = history
         self._refused = refused
         self._phase: Literal["waiting", "priming", "flowing"] = "waiting"
+        self._begun = False  # it has flowed before, so that somebody may have a place in its stream
+        self._priming: asyncio.Task[None] | None = None
         self._held: list[Trade | Candle] = []
         self._held_more = asyncio.Event()
         self._due = False
@@ -100,7 +102,7 @@ class Upstream:
             self._lost(state)
         elif not self.stream.is_book:
             self._phase = "priming"
-            self._run(self._prime())
+            self._priming = self._run(self._prime())
 
     def on_refused(self, error: SubscribeFailed) -> None:
         for key, subscriber in self._everyone():
@@ -182,6 +184,8 @@ class Upstream:
 
     def _lost(self, state: State) -> None:
         self.state = state
+        if self._priming is not None:
+            self._priming.cancel()  # its answer would be older than the break
         if isinstance(self.content, Books):
             # What was due is shown no more: the book has been touched by what broke it.
             self._due, self._phase = False, "waiting"
@@ -233,18 +237,16 @@ class Upstream:
         held, self._held = self._held, []
         rows = [*history, *held]
         now_ms = self._clock_ms()
-        if self.cursor.seq:
-            self._phase, self.state = "flowing", "live"
+        if self._begun:
             if self.content.accept(rows):
                 self._publish_soon(now_ms)
-            return
-        if self.content.prime(self.cursor.next(), rows, now_ms):
+        elif self.content.prime(self.cursor.next(), rows, now_ms):
             self.cursor = self.cursor.next()
             self.last_event_ms = now_ms
         self._flow()
 
     def _flow(self) -> None:
-        self._phase, self.state = "flowing", "live"
+        self._phase, self.state, self._begun = "flowing", "live", True
         self._run(self._admit())
 
     async def _admit(self) -> None:
@@ -260,7 +262,8 @@ class Upstream:
         joined = [(topic.key, s) for topic in self.content.topics() for s in topic.fanout.subscribers()]
         return [*self._waiting, *joined]
 
-    def _run(self, work: Any) -> None:
-        task = asyncio.create_task(work)
+    def _run(self, work: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

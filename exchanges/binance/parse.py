@@ -8,9 +8,23 @@ from decimal import Decimal
 from typing import Any
 
 import orjson
+from msgspec import MsgspecError, Struct
+from msgspec.json import Decoder
 
 from exchanges.errors import BadMessage
-from exchanges.events import Accepted, BookDelta, BookSnapshot, Candle, Event, Refused, Side, Trade, Unknown
+from exchanges.events import (
+    Accepted,
+    BookDelta,
+    BookSnapshot,
+    Candle,
+    Event,
+    Level,
+    Refused,
+    Side,
+    Trade,
+    Unknown,
+    levels,
+)
 from exchanges.venue import Parsed
 
 TAKER_SIDES: dict[bool, Side] = {True: "sell", False: "buy"}  # by "m", "the buyer is the maker"
@@ -22,24 +36,26 @@ def futures(raw: bytes) -> Parsed:
     Raises:
         BadMessage: it is not what Binance documents.
     """
-    return _parse(raw, FUTURES)
+    return _parse(raw, parse_futures_depth)
 
 
 def spot(raw: bytes) -> Parsed:
     """Map one message of ``stream.binance.com``'s ``/stream``. Raises as ``futures`` does."""
-    return _parse(raw, SPOT)
+    return _parse(raw, parse_spot_depth)
 
 
-def _parse(raw: bytes, parsers: "dict[str, Callable[[dict[str, Any]], list[Event]]]") -> Parsed:
+def _parse(raw: bytes, parse_depth: Callable[[bytes], Parsed]) -> Parsed:
     try:
+        if b'"depthUpdate"' in raw:
+            return parse_depth(raw)
         message = orjson.loads(raw)
         name = message.get("stream")
         if name is None:
             return _answer(message)
         data = message["data"]
         kind = data.get("e", "no event type")  # as spot's bookTicker and partial books
-        return name, parsers[kind](data) if kind in parsers else [Unknown(kind=str(kind))]
-    except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError) as error:
+        return name, PARSERS[kind](data) if kind in PARSERS else [Unknown(kind=str(kind))]
+    except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError, MsgspecError) as error:
         raise BadMessage("binance", repr(error), raw) from error
 
 
@@ -104,40 +120,68 @@ def parse_candle(data: dict[str, Any]) -> list[Event]:
     ]
 
 
-def parse_futures_depth(data: dict[str, Any]) -> list[Event]:
-    """``<symbol>@depth``: ``pu`` is the ``u`` of the event before. ``U`` says nothing: ids are shared by all symbols.
+class FuturesDepth(Struct):
+    """``pu`` is the ``u`` of the event before. ``U`` says nothing: ids are shared by all symbols."""
+
+    T: int
+    pu: int
+    u: int
+    b: list[Level]
+    a: list[Level]
+
+
+class SpotDepth(Struct):
+    """Ids are the symbol's own, so the event before ended at ``U - 1``. There is no ``T``."""
+
+    E: int
+    U: int
+    u: int
+    b: list[Level]
+    a: list[Level]
+
+
+class FuturesDepthMessage(Struct):
+    stream: str
+    data: FuturesDepth
+
+
+class SpotDepthMessage(Struct):
+    stream: str
+    data: SpotDepth
+
+
+# Typed, because a book update has a hundred times the numbers of a trade: 9 µs for 100 levels as checked numbers.
+# orjson takes 8 for the same as text, and turning that into numbers 30 more.
+FUTURES_DEPTH = Decoder(FuturesDepthMessage, strict=False)
+SPOT_DEPTH = Decoder(SpotDepthMessage, strict=False)
+
+
+def parse_futures_depth(raw: bytes) -> Parsed:
+    """``<symbol>@depth``.
 
     Source: https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams/How-to-manage-a-local-order-book-correctly
     """
-    return [
-        BookDelta(
-            bids=data["b"],
-            asks=data["a"],
-            prev_sequence=data["pu"],
-            last_sequence=data["u"],
-            timestamp_ms=data["T"],
-        )
+    message = FUTURES_DEPTH.decode(raw)
+    data = message.data
+    return message.stream, [
+        BookDelta(bids=data.b, asks=data.a, prev_sequence=data.pu, last_sequence=data.u, timestamp_ms=data.T)
     ]
 
 
-def parse_spot_depth(data: dict[str, Any]) -> list[Event]:
-    """``<symbol>@depth``: ids are the symbol's own, so the event before ended at ``U - 1``. There is no ``T``."""
-    return [
-        BookDelta(
-            bids=data["b"],
-            asks=data["a"],
-            prev_sequence=data["U"] - 1,
-            last_sequence=data["u"],
-            timestamp_ms=data["E"],
-        )
+def parse_spot_depth(raw: bytes) -> Parsed:
+    """``<symbol>@depth`` of spot."""
+    message = SPOT_DEPTH.decode(raw)
+    data = message.data
+    return message.stream, [
+        BookDelta(bids=data.b, asks=data.a, prev_sequence=data.U - 1, last_sequence=data.u, timestamp_ms=data.E)
     ]
 
 
 def book(answer: dict[str, Any]) -> BookSnapshot:
     """REST ``depth``. ``T``, the matching time, is there on futures only."""
     return BookSnapshot(
-        bids=answer["bids"],
-        asks=answer["asks"],
+        bids=levels(answer["bids"]),
+        asks=levels(answer["asks"]),
         sequence=answer["lastUpdateId"],
         timestamp_ms=answer.get("T"),
     )
@@ -169,10 +213,8 @@ def candle(row: list[Any], *, now_ms: int) -> Candle:
     )
 
 
-FUTURES: dict[str, Callable[[dict[str, Any]], list[Event]]] = {
+PARSERS: dict[str, Callable[[dict[str, Any]], list[Event]]] = {
     "aggTrade": parse_agg_trade,
     "trade": parse_trade,
     "kline": parse_candle,
-    "depthUpdate": parse_futures_depth,
 }
-SPOT = {**FUTURES, "depthUpdate": parse_spot_depth}

@@ -19,7 +19,7 @@ def instruments(answer: dict[str, Any], *, market: str) -> list[Instrument]:
     one = future if market == "linear" else spot
     try:
         return [one(row) for row in answer["symbols"]]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise BadMessage("binance", repr(error)) from error
 
 

@@ -1,22 +1,34 @@
 """Bybit's websocket messages and REST rows → events. Pure: no clock, no socket, no state.
 
-A socket is one category, and only inverse contracts count their cost in another way, so there are two entrances.
+A socket is one category, and inverse contracts count in another way than the rest: hence two entrances.
 """
 
 from collections.abc import Callable
 from decimal import ROUND_DOWN, Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
+from msgspec import MsgspecError, Struct
+from msgspec.json import Decoder
 
 from exchanges.errors import BadMessage
-from exchanges.events import Accepted, BookDelta, BookSnapshot, Candle, Event, Refused, Side, Trade, Unknown
+from exchanges.events import (
+    Accepted,
+    BookDelta,
+    BookSnapshot,
+    Candle,
+    Event,
+    Level,
+    Refused,
+    Side,
+    Trade,
+    Unknown,
+    levels,
+)
 from exchanges.venue import Parsed
 
 TAKER_SIDES: dict[str, Side] = {"Buy": "buy", "Sell": "sell"}
 CCXT_DIVISION = Decimal("1e-18")  # CCXT's decimal division keeps 18 digits and cuts the rest
-
-Cost = Callable[[str, str], float]
 
 
 def linear_cost(price: str, amount: str) -> float:
@@ -28,31 +40,47 @@ def inverse_cost(price: str, amount: str) -> float:
     return float((1 / Decimal(price)).quantize(CCXT_DIVISION, ROUND_DOWN) * Decimal(amount))
 
 
+class Counting(NamedTuple):
+    """How CCXT counts a market."""
+
+    cost: Callable[[str, str], float]
+    volume: str  # a candle's field
+    volume_index: int  # the same in a row of REST
+
+
+LINEAR = Counting(linear_cost, "volume", 5)
+INVERSE = Counting(inverse_cost, "turnover", 6)  # the venue's volume is in quote units there
+
+
 def linear(raw: bytes) -> Parsed:
     """Map one message of a linear or spot socket to its topic and events.
 
     Raises:
         BadMessage: it is not what Bybit documents.
     """
-    return _parse(raw, linear_cost)
+    return _parse(raw, LINEAR)
 
 
 def inverse(raw: bytes) -> Parsed:
     """Map one message of an inverse socket. Raises as ``linear`` does."""
-    return _parse(raw, inverse_cost)
+    return _parse(raw, INVERSE)
 
 
-def _parse(raw: bytes, cost: Cost) -> Parsed:
+def counting(market: str) -> Counting:
+    return INVERSE if market == "inverse" else LINEAR
+
+
+def _parse(raw: bytes, counting: Counting) -> Parsed:
     try:
+        if b'"orderbook.' in raw and b'"topic"' in raw:  # the first alone may be our own request's name
+            return parse_book(raw)
         message = orjson.loads(raw)
         topic = message.get("topic")
         if topic is None:
             return _answer(message)
         kind = topic.partition(".")[0]
-        if kind == "publicTrade":
-            return topic, parse_trades(message, cost)
-        return topic, PARSERS[kind](message) if kind in PARSERS else [Unknown(kind=kind)]
-    except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError) as error:
+        return topic, PARSERS[kind](message, counting) if kind in PARSERS else [Unknown(kind=kind)]
+    except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError, MsgspecError) as error:
         raise BadMessage("bybit", repr(error), raw) from error
 
 
@@ -71,7 +99,7 @@ def _answer(message: dict[str, Any]) -> Parsed:
     return "", [Unknown(kind=str(op))]
 
 
-def parse_trades(message: dict[str, Any], cost: Cost) -> list[Event]:
+def parse_trades(message: dict[str, Any], counting: Counting) -> list[Event]:
     """``publicTrade.{symbol}``, ascending; ``S`` is the taker's side, ``T`` the match time.
 
     Source: https://bybit-exchange.github.io/docs/v5/websocket/public/trade
@@ -83,34 +111,44 @@ def parse_trades(message: dict[str, Any], cost: Cost) -> list[Event]:
             taker_side=TAKER_SIDES[row["S"]],
             price=float(row["p"]),
             amount=float(row["v"]),
-            cost=cost(row["p"], row["v"]),
+            cost=counting.cost(row["p"], row["v"]),
             raw=row,
         )
         for row in message["data"]
     ]
 
 
-def parse_book(message: dict[str, Any]) -> list[Event]:
+class Book(Struct):
+    u: int
+    b: list[Level]
+    a: list[Level]
+
+
+class BookMessage(Struct):
+    topic: str
+    type: str
+    ts: int
+    data: Book
+
+
+BOOK_MESSAGE = Decoder(BookMessage, strict=False)
+
+
+def parse_book(raw: bytes) -> Parsed:
     """``orderbook.{depth}.{symbol}``; ``u`` rises by one on each topic, and starts again at 1 with a whole book.
 
     Source: https://bybit-exchange.github.io/docs/v5/websocket/public/orderbook
     """
-    data = message["data"]
-    sequence = data["u"]
-    if message["type"] == "snapshot" or sequence == 1:
-        return [BookSnapshot(bids=data["b"], asks=data["a"], sequence=sequence, timestamp_ms=message["ts"])]
-    return [
-        BookDelta(
-            bids=data["b"],
-            asks=data["a"],
-            prev_sequence=sequence - 1,
-            last_sequence=sequence,
-            timestamp_ms=message["ts"],
-        )
+    message = BOOK_MESSAGE.decode(raw)
+    data = message.data
+    if message.type == "snapshot" or data.u == 1:
+        return message.topic, [BookSnapshot(bids=data.b, asks=data.a, sequence=data.u, timestamp_ms=message.ts)]
+    return message.topic, [
+        BookDelta(bids=data.b, asks=data.a, prev_sequence=data.u - 1, last_sequence=data.u, timestamp_ms=message.ts)
     ]
 
 
-def parse_candles(message: dict[str, Any]) -> list[Event]:
+def parse_candles(message: dict[str, Any], counting: Counting) -> list[Event]:
     """``kline.{interval}.{symbol}``; ``confirm`` says that the candle is closed.
 
     Source: https://bybit-exchange.github.io/docs/v5/websocket/public/kline
@@ -122,14 +160,14 @@ def parse_candles(message: dict[str, Any]) -> list[Event]:
             high=float(row["high"]),
             low=float(row["low"]),
             close=float(row["close"]),
-            volume=float(row["volume"]),
+            volume=float(row[counting.volume]),
             closed=row["confirm"],
         )
         for row in message["data"]
     ]
 
 
-def rest_trade(row: dict[str, Any], cost: Cost) -> Trade:
+def rest_trade(row: dict[str, Any], counting: Counting) -> Trade:
     """One row of REST ``recent-trade``; ``execId`` is the websocket's ``i``."""
     return Trade(
         id=row["execId"],
@@ -137,12 +175,12 @@ def rest_trade(row: dict[str, Any], cost: Cost) -> Trade:
         taker_side=TAKER_SIDES[row["side"]],
         price=float(row["price"]),
         amount=float(row["size"]),
-        cost=cost(row["price"], row["size"]),
+        cost=counting.cost(row["price"], row["size"]),
         raw=row,
     )
 
 
-def rest_candle(row: list[str], *, closed: bool) -> Candle:
+def rest_candle(row: list[str], counting: Counting, *, closed: bool) -> Candle:
     """One row of REST ``kline``: start, o, h, l, c, volume, turnover."""
     return Candle(
         open_time_ms=int(row[0]),
@@ -150,14 +188,17 @@ def rest_candle(row: list[str], *, closed: bool) -> Candle:
         high=float(row[2]),
         low=float(row[3]),
         close=float(row[4]),
-        volume=float(row[5]),
+        volume=float(row[counting.volume_index]),
         closed=closed,
     )
 
 
 def rest_book(result: dict[str, Any]) -> BookSnapshot:
     """REST ``orderbook``. Its ``u`` is that of the 1,000-level topic alone, so it is no sequence to others."""
-    return BookSnapshot(bids=result["b"], asks=result["a"], sequence=0, timestamp_ms=result["ts"])
+    return BookSnapshot(bids=levels(result["b"]), asks=levels(result["a"]), sequence=0, timestamp_ms=result["ts"])
 
 
-PARSERS: dict[str, Callable[[dict[str, Any]], list[Event]]] = {"orderbook": parse_book, "kline": parse_candles}
+PARSERS: dict[str, Callable[[dict[str, Any], Counting], list[Event]]] = {
+    "publicTrade": parse_trades,
+    "kline": parse_candles,
+}

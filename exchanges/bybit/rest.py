@@ -63,8 +63,8 @@ async def trades(
     bounded = since is not None or until is not None
     size = most if bounded else min(limit, most)
     answer = await fetcher.get(f"{base_url}/recent-trade", {**_market(instrument), "limit": size})
-    cost = parse.inverse_cost if instrument.market == "inverse" else parse.linear_cost
-    newest_first = read_answer("bybit", lambda: [parse.rest_trade(row, cost) for row in answer["result"]["list"]])
+    counting = parse.counting(instrument.market)
+    newest_first = read_answer("bybit", lambda: [parse.rest_trade(row, counting) for row in answer["result"]["list"]])
     return within(newest_first[::-1], since=since, until=until, limit=limit)
 
 
@@ -93,10 +93,12 @@ async def candles(
         query["end"] = end
     answer = await fetcher.get(f"{base_url}/kline", query)
 
+    counting = parse.counting(instrument.market)
+
     def rows() -> list[Candle]:
         time_ms, newest_first = answer["time"], answer["result"]["list"]
         running = {0} if newest_first and int(newest_first[0][0]) + interval_ms > time_ms else set()
-        return [parse.rest_candle(row, closed=n not in running) for n, row in enumerate(newest_first)][::-1]
+        return [parse.rest_candle(row, counting, closed=n not in running) for n, row in enumerate(newest_first)][::-1]
 
     ascending = read_answer("bybit", rows)
     return ascending[:limit] if since is not None else ascending[-limit:]

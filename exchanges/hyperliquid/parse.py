@@ -8,9 +8,10 @@ from decimal import Decimal
 from typing import Any
 
 import orjson
+from msgspec import MsgspecError
 
 from exchanges.errors import BadMessage
-from exchanges.events import Accepted, BookSnapshot, Candle, Level, Side, Trade, Unknown
+from exchanges.events import Accepted, BookSnapshot, Candle, Level, Side, Trade, Unknown, levels
 from exchanges.venue import Parsed
 
 TAKER_SIDES: dict[str, Side] = {"B": "buy", "A": "sell"}
@@ -33,7 +34,7 @@ def parse(raw: bytes) -> Parsed:
         if channel in PARSERS:
             return PARSERS[channel](message["data"])
         return CONTROL[channel](message) if channel in CONTROL else ("", [Unknown(kind=str(channel))])
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError, ArithmeticError) as error:
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, ArithmeticError, MsgspecError) as error:
         raise BadMessage("hyperliquid", repr(error), raw) from error
 
 
@@ -109,7 +110,7 @@ def candle(row: dict[str, Any]) -> Candle:
 
 
 def _levels(rows: list[dict[str, Any]]) -> list[Level]:
-    return [(row["px"], row["sz"]) for row in rows]
+    return levels([(row["px"], row["sz"]) for row in rows])
 
 
 PARSERS: dict[str, Callable[[Any], Parsed]] = {"trades": parse_trades, "l2Book": parse_book, "candle": parse_candle}

@@ -1,7 +1,8 @@
 """Binance, simulated: USD-M futures and spot, each a venue of its own, put together here from their parts.
 
 Reading order: ``binance_listings.py`` (what trades), ``binance_instrument.py`` (Binance's ids for what happens),
-``binance_streams.py`` and ``binance_socket.py`` (websocket), ``binance_endpoints.py`` and ``binance_rest.py`` (REST).
+``binance_streams.py``, ``binance_book.py`` and ``binance_socket.py`` (websocket), ``binance_endpoints.py`` and
+``binance_rest.py`` (REST).
 
 Source: https://developers.binance.com/docs/derivatives/usds-margined-futures
 and https://github.com/binance/binance-spot-api-docs

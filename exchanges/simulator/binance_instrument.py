@@ -12,6 +12,7 @@ from .candles import Trade
 from .journal import Journal
 from .market import Change, Market, Spec
 
+USD_MARGINED = 1  # `st`, on nearly every futures payload since mid-2026
 PERPETUAL_DELIVERY = 4_133_404_800_000  # what a perpetual's deliveryDate says: the year 2100
 NA_EVERY, INSURANCE_EVERY = 211, 977  # trades between two prints that are not book trades (futures `@trade` only)
 RPI_EVERY = 37  # every n-th fill is from retail price improvement

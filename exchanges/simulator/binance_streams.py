@@ -1,22 +1,23 @@
-"""Binance's market streams: one class a stream, each turning the market's truth into payloads at Binance's intervals.
+"""Binance's market streams: one class a stream, each telling the market's truth at Binance's intervals.
+
+Those of the order book are in ``binance_book.py``; which names there are, on which route, is at the end.
 
 Source: https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams
 and https://github.com/binance/binance-spot-api-docs/blob/master/web-socket-streams.md
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 
 from . import binance_tickers as tickers
-from .binance_instrument import AGGREGATE_BASE, INSURANCE_EVERY, NA_EVERY, Instrument, levels
+from .binance_book import BestPrices, Depth, PartialDepth
+from .binance_instrument import AGGREGATE_BASE, INSURANCE_EVERY, NA_EVERY, USD_MARGINED, Instrument
 from .candles import MONTH, SECOND, WEEK, Trade, close_time, open_time
 from .history import DAY, HOUR, MINUTE, Candle
-from .market import Change
 from .streams import Stream, next_boundary
 
-USD_MARGINED = 1  # `st`, on nearly every futures payload since mid-2026
 FORCED_EVERY = 331  # one trade in so many is a liquidation
 CLOSING_DELAY_MS = 190  # how long after its end a candle's closing event comes
 TIMEFRAMES = {
@@ -84,97 +85,6 @@ class AggregatedTape:
                 row["nq"] = one.amount(each.plain_amount)
             row |= {"f": one.trade_id(each.first), "l": one.trade_id(each.last), "T": each.time_ms}
             row |= {"m": each.taker_side == "sell", **({"st": USD_MARGINED} if one.futures else {"M": True})}
-            payloads.append(orjson.dumps(row))
-        return payloads
-
-
-class Depth:
-    """`@depth`: what changed since the previous event of this stream, as absolute quantities; "0.000" deletes.
-
-    ``lost`` is asked before an event leaves: True drops it on the wire, and the chain shows the hole.
-    """
-
-    def __init__(self, instrument: Instrument, interval_ms: int, lost: Callable[[], bool]) -> None:
-        self._instrument = instrument
-        self._interval_ms = interval_ms
-        self._lost = lost
-        self._sent = instrument.market.changes.last
-        self._last_id = instrument.last_update_id
-        self.due_ms = next_boundary(instrument.market.time_ms, interval_ms)
-
-    def produce(self, now_ms: int, *, flush: bool) -> list[bytes]:
-        self.due_ms = next_boundary(now_ms, self._interval_ms)
-        market = self._instrument.market
-        market.advance(now_ms)
-        changes = market.changes.since(self._sent)
-        if not changes:
-            return []
-        self._sent = market.changes.last
-        payload = self._event(changes, now_ms)
-        self._last_id = self._instrument.update_id(changes[-1])
-        return [] if self._lost() else [payload]
-
-    def _event(self, changes: Sequence[Change], now_ms: int) -> bytes:
-        one = self._instrument
-        latest: dict[str, dict[int, int]] = {"bids": {}, "asks": {}}
-        for change in changes:
-            latest[change.side][change.price] = change.amount
-        event: dict[str, Any] = {"e": "depthUpdate", "E": now_ms, "s": one.symbol}
-        event |= {"U": one.update_id(changes[0]), "u": one.update_id(changes[-1])}
-        if one.futures:
-            event |= {"T": changes[-1].time_ms, "ps": one.listing.pair, "pu": self._last_id, "st": USD_MARGINED}
-        event["b"] = levels(one, sorted(latest["bids"].items(), reverse=True))
-        event["a"] = levels(one, sorted(latest["asks"].items()))
-        return orjson.dumps(event)
-
-
-class PartialDepth:
-    """`@depth5|10|20`: the whole top, sent when the book changed. Spot's has neither a symbol nor an event type."""
-
-    def __init__(self, instrument: Instrument, count: int, interval_ms: int) -> None:
-        self._instrument = instrument
-        self._count = count
-        self._interval_ms = interval_ms
-        self._last_id = instrument.last_update_id
-        self.due_ms = next_boundary(instrument.market.time_ms, interval_ms)
-
-    def produce(self, now_ms: int, *, flush: bool) -> list[bytes]:
-        self.due_ms = next_boundary(now_ms, self._interval_ms)
-        one = self._instrument
-        market = one.market
-        market.advance(now_ms)
-        last_id = one.last_update_id
-        if last_id == self._last_id:
-            return []
-        bids, asks = levels(one, market.bids.top(self._count)), levels(one, market.asks.top(self._count))
-        previous, self._last_id = self._last_id, last_id
-        if not one.futures:
-            return [orjson.dumps({"lastUpdateId": last_id, "bids": bids, "asks": asks})]
-        event = {"e": "depthUpdate", "E": now_ms, "T": market.last_change.time_ms, "s": one.symbol}
-        event |= {"ps": one.listing.pair, "U": previous + 1, "u": last_id, "pu": previous}
-        return [orjson.dumps(event | {"b": bids, "a": asks, "st": USD_MARGINED})]
-
-
-class BestPrices:
-    """`@bookTicker`: every change of a best price or its quantity."""
-
-    def __init__(self, instrument: Instrument, now_ms: int) -> None:
-        self._instrument = instrument
-        self._sent = instrument.market.touches.last
-        self.due_ms = now_ms
-
-    def produce(self, now_ms: int, *, flush: bool) -> list[bytes]:
-        one = self._instrument
-        one.market.advance(now_ms)
-        fresh = one.market.touches.since(self._sent)
-        self._sent = one.market.touches.last
-        payloads = []
-        for touch in fresh:
-            change = Change(touch.sequence, touch.time_ms, touch.nth, "", 0, 0)
-            row = {"u": one.update_id(change), "s": one.symbol, "b": one.price(touch.bid)}
-            row |= {"B": one.amount(touch.bid_amount), "a": one.price(touch.ask), "A": one.amount(touch.ask_amount)}
-            if one.futures:
-                row |= {"e": "bookTicker", "ps": one.listing.pair, "T": touch.time_ms, "E": now_ms, "st": USD_MARGINED}
             payloads.append(orjson.dumps(row))
         return payloads
 

@@ -5,12 +5,11 @@ Source: https://developers.binance.com/docs/derivatives/usds-margined-futures/we
 
 from typing import Any
 
-from .binance_instrument import Instrument
+from .binance_instrument import USD_MARGINED, Instrument
 from .candles import open_time
 from .history import DAY, HOUR, MINUTE, Candle
 
 FUNDING_MS = 8 * HOUR
-USD_MARGINED = 1
 
 
 def day(one: Instrument, now_ms: int) -> Candle:

@@ -36,6 +36,7 @@ def hyperliquid(clock: Clock, seed: str) -> Venue:
         routes=[],
         sequence=exchange.sequence,
         lose=exchange.lose,
+        forgive=exchange.forgive,
     )
     venue.routes.extend(info_routes(exchange, venue))
     venue.routes.extend(socket_routes(exchange, venue))
@@ -59,6 +60,9 @@ class Exchange:
 
     def visitor(self, host: str) -> Visitor:
         return self._visitors.setdefault(host, Visitor())
+
+    def forgive(self) -> None:
+        self._visitors.clear()
 
     def instrument(self, coin: str) -> Instrument | None:
         """The instrument, up to date; None for one that is delisted. Names are exact: case and prefix count."""

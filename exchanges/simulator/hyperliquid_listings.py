@@ -34,8 +34,8 @@ class Listing:
 def perps() -> list[Listing]:
     """Perpetuals of both dexes, in the order of their universes."""
     return [
-        _perp("BTC", "68405", tick="1", decimals=5, leverage=40, amount="0.9", trades=12, changes=60, volatility=3),
-        _perp("ETH", "3712.4", tick="0.1", decimals=4, leverage=25, amount="14", trades=8, changes=45, volatility=4),
+        _perp("BTC", "68405", tick="1", decimals=5, leverage=40, amount="0.9", trades=12, changes=36, volatility=3),
+        _perp("ETH", "3712.4", tick="0.1", decimals=4, leverage=25, amount="14", trades=8, changes=30, volatility=4),
         Listing(coin="MATIC", size_decimals=1, max_leverage=20, spec=None),
         _perp("SOL", "171.23", tick="0.01", decimals=2, leverage=20, amount="90", trades=3, changes=20, volatility=2),
         _perp(

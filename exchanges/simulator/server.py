@@ -30,6 +30,7 @@ VENUES: Mapping[str, Callable[[Clock, str], Venue]] = {
     "hyperliquid": hyperliquid.hyperliquid,
 }
 TICK = 0.02  # seconds between two looks at what is due; the fastest stream of any venue is not much faster
+IDLE_TICKS = 100  # before the markets that nobody looks at begin to live in the background
 FREEZE_GRID_MS = 100  # markets stop at the end of a tenth of a second, where no venue's aggregation is left half done
 
 
@@ -41,11 +42,13 @@ class Floor:
         self.venues = {name: make(self.clock, f"{seed}") for name, make in VENUES.items()}
 
     async def run(self) -> None:
-        ticks = 0
+        ticks, venues = 0, list(self.venues.values())
         while True:
             await asyncio.sleep(TICK)
             self.tick()
             ticks += 1
+            if ticks > IDLE_TICKS:  # a short-lived simulator does not pay for what nobody asked for
+                venues[ticks % len(venues)].markets.catch_up()
             if ticks % 50 == 0:
                 self._keep_alive()
 
@@ -54,7 +57,6 @@ class Floor:
         now = self.clock.now()
         for venue in self.venues.values():
             venue.streams.tick(now, flush=flush)
-            venue.markets.catch_up()
             for connection in venue.connections:
                 connection.flush()
 

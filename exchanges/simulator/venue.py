@@ -88,5 +88,6 @@ class Venue:
     lose: Callable[[str, int], None]  # drop the next n book events of a symbol on the wire
     reset: Callable[[str], None] | None = None  # begin a symbol's books anew, where the venue has such a thing
     heartbeat: Heartbeat | None = None
+    forgive: Callable[[], None] = lambda: None  # forget what clients have used up of their allowances
     counters: Counters = field(default_factory=Counters)
     connections: set[Connection] = field(default_factory=set)
