@@ -1,8 +1,7 @@
 """One upstream subscription: the state between a venue's messages and whoever listens. Opens no socket.
 
 A feed's state dies with its connection, and on a shared socket with its subscription: ``started`` makes it afresh.
-There is one way to heal. A sequence break, a crossed book or a level that is none ends the book; a fresh one is synced
-by a REST snapshot where the venue has deltas without one, else by subscribing again. The rest of the socket goes on.
+There is one way to heal. A sequence break or a crossed book ends the book; a fresh one is synced by a REST snapshot where the venue has deltas without one, else by subscribing again. The rest of the socket goes on.
 """
 
 import asyncio
@@ -169,9 +168,9 @@ class Feed:
         if self.stream.snapshot is not None:
             self._run(self._fetch_snapshot(self._sync, pause))
 
-    def _resync(self, error: Exception, keep: BookSnapshot | BookDelta | None = None) -> None:
+    def _resync(self, error: SequenceGap | CrossedBook, keep: BookSnapshot | BookDelta | None = None) -> None:
         """Forget the book and start over, this book alone."""
-        reason = REASONS.get(type(error), "bad level")
+        reason = REASONS[type(error)]
         metrics.RESYNCS.labels(self.exchange, reason).inc()
         log.warning("book_resync", extra={"exchange": self.exchange, "stream": self.stream.name, "error": str(error)})
         self._cancel()
@@ -266,5 +265,5 @@ class Feed:
                 task.cancel()
 
 
-BOOK_FAULTS = (SequenceGap, CrossedBook, ValueError, TypeError, IndexError)  # the last three: a level that is none
+BOOK_FAULTS = (SequenceGap, CrossedBook)  # a level that is none does not get past ``parse``
 REASONS: dict[type[Exception], str] = {SequenceGap: "sequence gap", CrossedBook: "crossed"}

@@ -127,7 +127,8 @@ def identity(message: Any) -> str | int | None:
 def explain(error: ValidationError, model: type[BaseModel]) -> GatewayError:
     """The first problem as our error: which field, what was wrong, what is allowed."""
     problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    field = ".".join(str(part)[:64] for part in problem["loc"] if part not in ("str", "int", "float"))
+    # The first part is the field; what follows names alternatives of its type in the library's words.
+    field = "".join(str(part)[:64] for part in problem["loc"][:1])
     if problem["type"] == "extra_forbidden":
         return InvalidCommand("unknown field", field=field, allowed=sorted(model.model_fields))
     if field == "channel":

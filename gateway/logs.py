@@ -28,5 +28,11 @@ def configure(form: Literal["json", "console"], level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+    logging.getLogger("uvicorn.error").addFilter(is_no_denial)
     for chatty in ("httpx2", "httpcore2", "websockets", "uvicorn.error"):
         logging.getLogger(chatty).setLevel("WARNING")
+
+
+def is_no_denial(record: logging.LogRecord) -> bool:
+    """uvicorn calls every handshake we refuse an error of the application, and any web page can make us refuse one."""
+    return "without completing handshake" not in record.getMessage()

@@ -20,10 +20,12 @@ def allowed(origin: str | None, host: str | None, *, origins: Sequence[str], hos
     """
     if origin is None or origin in origins or "*" in origins:
         return True
-    parts = urlsplit(origin)
+    try:
+        parts, name = urlsplit(origin), urlsplit(f"//{host or ''}").hostname
+    except ValueError:
+        return False  # no URL at all, which no browser sends
     if parts.scheme not in ("http", "https"):
         return False
     if parts.hostname in LOCAL_HOSTS:
         return True
-    name = urlsplit(f"//{host}").hostname if host else None
     return parts.netloc == host and name in hosts

@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from exchanges.registry import VENUES
 
@@ -114,6 +120,10 @@ class Settings(BaseSettings):
         cls, settings_cls: type[BaseSettings], *sources: PydanticBaseSettingsSource, **named: PydanticBaseSettingsSource
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments (a TOML file's content), then the environment over them."""
+        dotenv = named["dotenv_settings"]
+        if isinstance(dotenv, DotEnvSettingsSource):  # other programs have their keys in the same file
+            ours = {name: value for name, value in dotenv.env_vars.items() if name.upper().startswith(PREFIX)}
+            dotenv.env_vars = ours
         return named["env_settings"], named["dotenv_settings"], named["init_settings"]
 
 
@@ -128,8 +138,8 @@ def load(config: Path | None = None) -> Settings:
         SettingsError: an unknown key, or a value that cannot be.
     """
     try:
-        values = tomllib.loads(config.read_text()) if config else {}
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        values = tomllib.loads(config.read_text("utf-8")) if config else {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{config}: {error}") from error
     _refuse_unknown_variables()
     try:
@@ -165,7 +175,8 @@ def _refuse_unknown_variables() -> None:
 
 
 def _line(problem: Any) -> str:
-    variable = PREFIX + "__".join(str(part) for part in problem["loc"]).upper()
+    # An unknown key of ``.env`` comes with its prefix, one of TOML without.
+    variable = PREFIX + "__".join(str(part) for part in problem["loc"]).upper().removeprefix(PREFIX)
     if problem["type"] == "extra_forbidden":
         return f"{variable} is not a setting{_closest(variable, variables())}"
     return f"{variable}: {problem['msg'].removeprefix('Value error, ')}"

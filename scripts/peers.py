@@ -177,7 +177,7 @@ class Report:
 
     def check(self, peer: Peer, name: str, good: bool, detail: str) -> None:
         self.passed, self.failed = self.passed + good, self.failed + (not good)
-        print(f"{'PASS' if good else 'FAIL'}  {peer.name:<14} {name:<34} {detail}", flush=True)
+        print(f"{'PASS' if good else 'FAIL'}  {peer.name:<16} {name:<36} {detail}", flush=True)
 
 
 class Listener:

@@ -80,6 +80,7 @@ class Upstream:
         self._due = False
         self._received_ms = 0
         self._waiting: dict[tuple[TopicKey, Subscriber], Waiting] = {}
+        self._joining: set[tuple[TopicKey, Subscriber]] = set()  # their first frame is being read
         self._tasks: set[asyncio.Task[None]] = set()
         self._events = metrics.EVENTS.labels(exchange, stream.channel)
 
@@ -124,8 +125,15 @@ class Upstream:
             self._waiting[key, subscriber] = Waiting(snapshot=snapshot, rewind=rewind, since=now)
             return
         self.settle()
-        first = await self.content.first_frame(topic, self.cursor, snapshot=snapshot, rewind=rewind)
+        self._joining.add((key, subscriber))
+        try:
+            first = await self.content.first_frame(topic, self.cursor, snapshot=snapshot, rewind=rewind)
+        finally:
+            stays = (key, subscriber) in self._joining
+            self._joining.discard((key, subscriber))
         # No await beyond this point: the frame ends exactly where the stream goes on.
+        if not stays:
+            return  # it left meanwhile
         topic.fanout.add(subscriber)
         if first is not None:
             subscriber.push(frame(first))
@@ -148,13 +156,14 @@ class Upstream:
     def leave(self, key: TopicKey, subscriber: Subscriber, now: float) -> None:
         """No frame after this. ``now`` is loop time."""
         self._waiting.pop((key, subscriber), None)
+        self._joining.discard((key, subscriber))
         self.content.topic(key).fanout.remove(subscriber)
         if not self.subscribers:
             self.idle_since = now
 
     @property
     def subscribers(self) -> int:
-        return len(self._waiting) + sum(len(topic.fanout) for topic in self.content.topics())
+        return len(self._waiting) + len(self._joining) + sum(len(topic.fanout) for topic in self.content.topics())
 
     @property
     def live(self) -> bool:
@@ -251,8 +260,9 @@ class Upstream:
 
     async def _admit(self) -> None:
         """Let in those who waited."""
-        waiting, self._waiting = self._waiting, {}
-        for (key, subscriber), wish in waiting.items():
+        while self._waiting and self._phase == "flowing":
+            (key, subscriber), wish = next(iter(self._waiting.items()))
+            del self._waiting[key, subscriber]
             try:
                 await self.join(key, subscriber, snapshot=wish.snapshot, rewind=wish.rewind)
             except SubscriptionLimit as error:

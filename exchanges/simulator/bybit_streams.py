@@ -6,6 +6,7 @@ Source: https://bybit-exchange.github.io/docs/v5/websocket/public/orderbook and 
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from zlib import crc32
 
 import orjson
 
@@ -19,7 +20,7 @@ from .streams import Stream, next_boundary
 TRADES_PER_FRAME = 1024
 FORCED_EVERY = 331  # one trade in so many is a liquidation
 KLINE_EVERY_MS, KLINE_AT_LEAST_MS = 1_000, 60_000
-CONFIRM_DELAY_MS = 150  # after the candle's end; the first frame of the next candle may well come before
+CONFIRM_DELAY_MS = 150  # after the candle's end
 BOOK_INTERVALS = {50: 20, 200: 100, 1000: 200}
 TIMEFRAMES = {
     "1": MINUTE, "3": 3 * MINUTE, "5": 5 * MINUTE, "15": 15 * MINUTE, "30": 30 * MINUTE,
@@ -116,22 +117,24 @@ class Klines:
         self._unconfirmed = open_time(now_ms, self._timeframe)  # open time of the oldest candle not confirmed yet
         self._seen = (0, -1)  # open time and last trade of the running candle as told last
         self._told_ms = 0
+        # Where in a second a topic is pushed is its own; some so begin the next candle before they confirm the last.
+        self._phase_ms = crc32(f"{instrument.symbol} {interval}".encode()) % KLINE_EVERY_MS
         self.due_ms = now_ms
 
     def produce(self, now_ms: int, *, flush: bool) -> list[bytes]:
         market, timeframe = self._instrument.market, self._timeframe
         market.advance(now_ms)
         payloads = []
+        while now_ms >= (end := close_time(self._unconfirmed, timeframe)) + (0 if flush else CONFIRM_DELAY_MS):
+            payloads.append(self._frame(market.candle(timeframe, self._unconfirmed), now_ms, confirm=True))
+            self._unconfirmed = end
         running = market.candle(timeframe, open_time(now_ms, timeframe))
         state = (running.open_ms, running.last_id)
         if state != self._seen or now_ms - self._told_ms >= KLINE_AT_LEAST_MS:
             self._seen, self._told_ms = state, now_ms
             payloads.append(self._frame(running, now_ms, confirm=False))
-        while now_ms >= (end := close_time(self._unconfirmed, timeframe)) + (0 if flush else CONFIRM_DELAY_MS):
-            payloads.append(self._frame(market.candle(timeframe, self._unconfirmed), now_ms, confirm=True))
-            self._unconfirmed = end
         confirm_ms = close_time(self._unconfirmed, timeframe) + CONFIRM_DELAY_MS
-        self.due_ms = min(next_boundary(now_ms, KLINE_EVERY_MS), confirm_ms)
+        self.due_ms = min(next_boundary(now_ms - self._phase_ms, KLINE_EVERY_MS) + self._phase_ms, confirm_ms)
         return payloads
 
     def greet(self, now_ms: int) -> list[bytes]:

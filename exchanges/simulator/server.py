@@ -173,7 +173,7 @@ def _config(application: Starlette) -> uvicorn.Config:
         ws_ping_interval=None,  # the venues' own pings, not uvicorn's
         ws_per_message_deflate=False,  # frames are shared and written as they are
         access_log=False,
-        log_level="warning",
+        log_config=None,  # the demo's gateway has configured logging for this process
         timeout_graceful_shutdown=1,
         lifespan="on",
     )
