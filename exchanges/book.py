@@ -123,11 +123,7 @@ class BookSync:
     def __init__(self) -> None:
         self.book: OrderBook | None = None
         self.joined = False  # a delta has been applied since the snapshot
-        self._kept: deque[BookDelta] = deque()
-
-    @property
-    def kept(self) -> int:
-        return len(self._kept)
+        self.kept: deque[BookDelta] = deque()  # not yet joined; after a SequenceGap from the one that showed it on
 
     def on_snapshot(self, snapshot: BookSnapshot) -> OrderBook | None:
         """The book, or None if the snapshot is older than the kept deltas and another one is needed.
@@ -139,13 +135,14 @@ class BookSync:
         """
         if self.book is not None and not snapshot.sequence and _older(snapshot, self.book):
             return None
-        while self._kept and self._kept[0].last_sequence <= snapshot.sequence:
-            self._kept.popleft()
-        if self._kept and self._kept[0].prev_sequence > snapshot.sequence:
+        while self.kept and self.kept[0].last_sequence <= snapshot.sequence:
+            self.kept.popleft()
+        if self.kept and self.kept[0].prev_sequence > snapshot.sequence:
             return None
         self.book, self.joined = OrderBook(snapshot), False
-        while self._kept:
-            self._join(self.book, self._kept.popleft())
+        while self.kept:
+            self._join(self.book, self.kept[0])
+            self.kept.popleft()
         return self.book
 
     def on_delta(self, delta: BookDelta) -> OrderBook | None:
@@ -156,9 +153,9 @@ class BookSync:
             CrossedBook: the result is not a book.
         """
         if self.book is None:
-            if len(self._kept) >= MAX_KEPT:
-                raise SequenceGap(expected=self._kept[0].prev_sequence, got=delta.prev_sequence)
-            self._kept.append(delta)
+            if len(self.kept) >= MAX_KEPT:
+                raise SequenceGap(expected=self.kept[0].prev_sequence, got=delta.prev_sequence)
+            self.kept.append(delta)
             return None
         return self.book if self._join(self.book, delta) else None
 

@@ -123,6 +123,11 @@ class BadMessage(UpstreamError):
         self.venue, self.problem, self.raw = venue, problem, raw[:200]
 
 
+# What reading a message that is not as documented can raise; the border turns it into BadMessage. msgspec's errors are
+# ValueErrors, and its decoders meet absurd nesting with a RecursionError.
+UNREADABLE = (ArithmeticError, AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
+
+
 class SequenceGap(Exception):
     """A delta does not join the one before."""
 

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from math import inf
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct, convert
+from msgspec import Meta, Struct
 
 Side = Literal["buy", "sell"]
-# (price, amount). Decoded and checked at the border in one C call: no level that is none, NaN included, gets further.
-Level = tuple[Annotated[float, Meta(gt=0, lt=1e300)], Annotated[float, Meta(ge=0, lt=1e300)]]
+# Of a book's levels. Decoded and checked at the border in one C call: what is no level, NaN included, gets no further.
+Price = Annotated[float, Meta(gt=0, lt=1e300)]
+Amount = Annotated[float, Meta(ge=0, lt=1e300)]
+Level = tuple[Price, Amount]
 YEAR_10000_MS = 253_402_300_800_000  # no calendar goes further
 
 
@@ -106,12 +108,3 @@ def _check_time(timestamp_ms: object) -> None:
     """A venue's text or fraction in its place would fail where it is written for clients, far from here."""
     if not isinstance(timestamp_ms, int) or not 0 <= timestamp_ms < YEAR_10000_MS:
         raise ValueError(f"not a time: {timestamp_ms!r}")
-
-
-def levels(rows: Any) -> list[Level]:
-    """``[[price, amount], …]``, texts or numbers, as levels.
-
-    Raises:
-        MsgspecError: one of them is none.
-    """
-    return convert(rows, list[Level], strict=False)

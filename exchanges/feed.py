@@ -1,12 +1,13 @@
 """One upstream subscription: the state between a venue's messages and whoever listens. Opens no socket.
 
 A feed's state dies with its connection, and on a shared socket with its subscription: ``started`` makes it afresh.
-There is one way to heal. A sequence break or a crossed book ends the book; a fresh one is synced by a REST snapshot where the venue has deltas without one, else by subscribing again. The rest of the socket goes on.
+There is one way to heal. A sequence break or a crossed book ends the book; a fresh one is synced by a REST snapshot
+where the venue has deltas without one, else by subscribing again. The rest of the socket goes on.
 """
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, Protocol
 
 from exchanges import metrics
@@ -154,7 +155,7 @@ class Feed:
             book = self._sync.on_snapshot(event) if isinstance(event, BookSnapshot) else self._sync.on_delta(event)
         except BOOK_FAULTS as error:
             # After a hole, the delta that showed it is the first that the next snapshot has to join.
-            self._resync(error, keep=event if isinstance(error, SequenceGap) else None)
+            self._resync(error, keep=[event] if isinstance(error, SequenceGap) else ())
             return
         if book is not None and (self._sync.joined or self.stream.snapshot is None):
             self._publish(book, received_ms)
@@ -168,8 +169,8 @@ class Feed:
         if self.stream.snapshot is not None:
             self._run(self._fetch_snapshot(self._sync, pause))
 
-    def _resync(self, error: SequenceGap | CrossedBook, keep: BookSnapshot | BookDelta | None = None) -> None:
-        """Forget the book and start over, this book alone."""
+    def _resync(self, error: SequenceGap | CrossedBook, keep: Iterable[BookSnapshot | BookDelta]) -> None:
+        """Forget the book and start over, this book alone; the next snapshot has to join the deltas of ``keep``."""
         reason = REASONS[type(error)]
         metrics.RESYNCS.labels(self.exchange, reason).inc()
         log.warning("book_resync", extra={"exchange": self.exchange, "stream": self.stream.name, "error": str(error)})
@@ -181,8 +182,10 @@ class Feed:
             self._run(self._again_after(pause, reason))
             return
         self._begin_sync(pause)
-        if isinstance(keep, BookDelta) and self._sync is not None:
-            self._sync.on_delta(keep)
+        assert self._sync is not None
+        for delta in keep:
+            if isinstance(delta, BookDelta):
+                self._sync.on_delta(delta)
 
     def _fault_pause(self) -> float:
         """Seconds before a broken book is healed: none at first, more while the venue goes on sending rubbish."""
@@ -224,7 +227,8 @@ class Feed:
                 book = None
                 log.info("snapshot_failed", extra={"stream": self.stream.name, "error": str(error)})
             except BOOK_FAULTS as error:
-                self._resync(error)  # the kept deltas do not follow each other, or it is no book
+                # The kept deltas do not follow each other, or it is no book.
+                self._resync(error, keep=sync.kept if isinstance(error, SequenceGap) else ())
                 return
             else:
                 if book is not None and (sync.joined or previous == snapshot.sequence):

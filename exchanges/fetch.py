@@ -11,10 +11,9 @@ from typing import Any, TypeVar
 
 import httpx2
 import orjson
-from msgspec import MsgspecError
 
 from exchanges import metrics
-from exchanges.errors import BadMessage, GatewayError, VenueBusy, VenueTimeout, VenueUnavailable
+from exchanges.errors import UNREADABLE, BadMessage, GatewayError, VenueBusy, VenueTimeout, VenueUnavailable
 from exchanges.events import Trade
 
 TIMEOUT = 10.0  # seconds for a whole answer
@@ -125,7 +124,7 @@ def read_answer(exchange: str, parse: Callable[[], T]) -> T:
     """
     try:
         return parse()
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError, ArithmeticError, MsgspecError) as error:
+    except UNREADABLE as error:
         raise BadMessage(exchange, repr(error)) from error
 
 

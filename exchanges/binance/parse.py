@@ -8,10 +8,10 @@ from decimal import Decimal
 from typing import Any
 
 import orjson
-from msgspec import MsgspecError, Struct
+from msgspec import Struct, convert
 from msgspec.json import Decoder
 
-from exchanges.errors import BadMessage
+from exchanges.errors import UNREADABLE, BadMessage
 from exchanges.events import (
     Accepted,
     BookDelta,
@@ -23,7 +23,6 @@ from exchanges.events import (
     Side,
     Trade,
     Unknown,
-    levels,
 )
 from exchanges.venue import Parsed
 
@@ -52,10 +51,12 @@ def _parse(raw: bytes, parse_depth: Callable[[bytes], Parsed]) -> Parsed:
         name = message.get("stream")
         if name is None:
             return _answer(message)
+        if not isinstance(name, str):
+            raise TypeError("the stream's name is no text")
         data = message["data"]
         kind = data.get("e", "no event type")  # as spot's bookTicker and partial books
         return name, PARSERS[kind](data) if kind in PARSERS else [Unknown(kind=str(kind))]
-    except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError, MsgspecError) as error:
+    except UNREADABLE as error:
         raise BadMessage("binance", repr(error), raw) from error
 
 
@@ -177,14 +178,19 @@ def parse_spot_depth(raw: bytes) -> Parsed:
     ]
 
 
-def book(answer: dict[str, Any]) -> BookSnapshot:
-    """REST ``depth``. ``T``, the matching time, is there on futures only."""
-    return BookSnapshot(
-        bids=levels(answer["bids"]),
-        asks=levels(answer["asks"]),
-        sequence=answer["lastUpdateId"],
-        timestamp_ms=answer.get("T"),
-    )
+class DepthAnswer(Struct):
+    """``T``, the matching time, is there on futures only."""
+
+    lastUpdateId: int
+    bids: list[Level]
+    asks: list[Level]
+    T: int | None = None
+
+
+def book(answer: Any) -> BookSnapshot:
+    """REST ``depth``."""
+    book = convert(answer, DepthAnswer, strict=False)
+    return BookSnapshot(bids=book.bids, asks=book.asks, sequence=book.lastUpdateId, timestamp_ms=book.T)
 
 
 def recent_trade(row: dict[str, Any]) -> Trade:

@@ -6,7 +6,7 @@ Source: https://developers.binance.com/docs/derivatives/usds-margined-futures/ma
 from datetime import UTC, datetime
 from typing import Any
 
-from exchanges.errors import BadMessage
+from exchanges.errors import UNREADABLE, BadMessage
 from exchanges.instrument import Instrument, unified_symbol
 
 
@@ -19,7 +19,7 @@ def instruments(answer: dict[str, Any], *, market: str) -> list[Instrument]:
     one = future if market == "linear" else spot
     try:
         return [one(row) for row in answer["symbols"]]
-    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+    except UNREADABLE as error:
         raise BadMessage("binance", repr(error)) from error
 
 

@@ -8,10 +8,10 @@ from decimal import ROUND_DOWN, Decimal
 from typing import Any, NamedTuple
 
 import orjson
-from msgspec import MsgspecError, Struct
+from msgspec import Struct, convert
 from msgspec.json import Decoder
 
-from exchanges.errors import BadMessage
+from exchanges.errors import UNREADABLE, BadMessage
 from exchanges.events import (
     Accepted,
     BookDelta,
@@ -23,7 +23,6 @@ from exchanges.events import (
     Side,
     Trade,
     Unknown,
-    levels,
 )
 from exchanges.venue import Parsed
 
@@ -80,7 +79,7 @@ def _parse(raw: bytes, counting: Counting) -> Parsed:
             return _answer(message)
         kind = topic.partition(".")[0]
         return topic, PARSERS[kind](message, counting) if kind in PARSERS else [Unknown(kind=kind)]
-    except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError, MsgspecError) as error:
+    except UNREADABLE as error:
         raise BadMessage("bybit", repr(error), raw) from error
 
 
@@ -193,9 +192,16 @@ def rest_candle(row: list[str], counting: Counting, *, closed: bool) -> Candle:
     )
 
 
-def rest_book(result: dict[str, Any]) -> BookSnapshot:
+class BookAnswer(Struct):
+    ts: int
+    b: list[Level]
+    a: list[Level]
+
+
+def rest_book(result: Any) -> BookSnapshot:
     """REST ``orderbook``. Its ``u`` is that of the 1,000-level topic alone, so it is no sequence to others."""
-    return BookSnapshot(bids=levels(result["b"]), asks=levels(result["a"]), sequence=0, timestamp_ms=result["ts"])
+    book = convert(result, BookAnswer, strict=False)
+    return BookSnapshot(bids=book.b, asks=book.a, sequence=0, timestamp_ms=book.ts)
 
 
 PARSERS: dict[str, Callable[[dict[str, Any], Counting], list[Event]]] = {

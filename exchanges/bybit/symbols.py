@@ -6,7 +6,7 @@ Source: https://bybit-exchange.github.io/docs/v5/market/instrument
 from datetime import UTC, datetime
 from typing import Any
 
-from exchanges.errors import BadMessage
+from exchanges.errors import UNREADABLE, BadMessage
 from exchanges.instrument import Instrument, unified_symbol
 
 
@@ -19,7 +19,7 @@ def instruments(rows: list[dict[str, Any]], *, market: str) -> list[Instrument]:
     one = spot if market == "spot" else contract
     try:
         return [one(row, market) for row in rows]
-    except (KeyError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         raise BadMessage("bybit", repr(error)) from error
 
 

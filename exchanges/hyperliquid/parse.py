@@ -5,13 +5,14 @@ The documentation shows numbers where the wire has strings; the wire is what is 
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import orjson
-from msgspec import MsgspecError
+from msgspec import Struct, convert
+from msgspec.json import Decoder
 
-from exchanges.errors import BadMessage
-from exchanges.events import Accepted, BookSnapshot, Candle, Level, Side, Trade, Unknown, levels
+from exchanges.errors import UNREADABLE, BadMessage
+from exchanges.events import Accepted, Amount, BookSnapshot, Candle, Price, Side, Trade, Unknown
 from exchanges.venue import Parsed
 
 TAKER_SIDES: dict[str, Side] = {"B": "buy", "A": "sell"}
@@ -29,12 +30,14 @@ def parse(raw: bytes) -> Parsed:
     if raw == GREETING:
         return "", []
     try:
+        if b'"l2Book"' in raw and b'"levels"' in raw:  # the first alone may be an answer to our request
+            return parse_book(raw)
         message = orjson.loads(raw)
         channel = message["channel"]
         if channel in PARSERS:
             return PARSERS[channel](message["data"])
         return CONTROL[channel](message) if channel in CONTROL else ("", [Unknown(kind=str(channel))])
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError, ArithmeticError, MsgspecError) as error:
+    except UNREADABLE as error:
         raise BadMessage("hyperliquid", repr(error), raw) from error
 
 
@@ -53,9 +56,42 @@ def parse_trades(data: list[dict[str, Any]]) -> Parsed:
     return (f"trades:{data[0]['coin']}", [trade(row) for row in data]) if data else ("", [])
 
 
-def parse_book(data: dict[str, Any]) -> Parsed:
+class BookLevel(Struct):
+    px: Price
+    sz: Amount
+
+
+class Book(Struct):
+    """There is no sequence; ``time`` never goes backwards."""
+
+    coin: str
+    time: int
+    levels: tuple[list[BookLevel], list[BookLevel]]  # bids, asks
+    fast: bool = False
+
+
+class BookMessage(Struct):
+    channel: Literal["l2Book"]
+    data: Book
+
+
+BOOK_MESSAGE = Decoder(BookMessage, strict=False)
+
+
+def parse_book(raw: bytes) -> Parsed:
     """``l2Book``: always a whole book; only ``fast`` tells the two kinds of one coin apart."""
-    return stream_name({"type": "l2Book", **data}), [book(data)]
+    data = BOOK_MESSAGE.decode(raw).data
+    return f"l2Book:{data.coin}:fast" if data.fast else f"l2Book:{data.coin}", [_snapshot(data)]
+
+
+def book(answer: Any) -> BookSnapshot:
+    """The answer to ``l2Book``."""
+    return _snapshot(convert(answer, Book, strict=False))
+
+
+def _snapshot(book: Book) -> BookSnapshot:
+    bids, asks = ([(level.px, level.sz) for level in side] for side in book.levels)
+    return BookSnapshot(bids=bids, asks=asks, sequence=0, timestamp_ms=book.time)
 
 
 def parse_candle(data: dict[str, Any]) -> Parsed:
@@ -91,12 +127,6 @@ def trade(row: dict[str, Any]) -> Trade:
     )
 
 
-def book(data: dict[str, Any]) -> BookSnapshot:
-    """There is no sequence; ``time`` never goes backwards."""
-    bids, asks = data["levels"]
-    return BookSnapshot(bids=_levels(bids), asks=_levels(asks), sequence=0, timestamp_ms=data["time"])
-
-
 def candle(row: dict[str, Any]) -> Candle:
     return Candle(
         open_time_ms=row["t"],
@@ -109,11 +139,7 @@ def candle(row: dict[str, Any]) -> Candle:
     )
 
 
-def _levels(rows: list[dict[str, Any]]) -> list[Level]:
-    return levels([(row["px"], row["sz"]) for row in rows])
-
-
-PARSERS: dict[str, Callable[[Any], Parsed]] = {"trades": parse_trades, "l2Book": parse_book, "candle": parse_candle}
+PARSERS: dict[str, Callable[[Any], Parsed]] = {"trades": parse_trades, "candle": parse_candle}
 CONTROL: dict[str, Callable[[dict[str, Any]], Parsed]] = {
     "subscriptionResponse": parse_response,
     "error": parse_error,

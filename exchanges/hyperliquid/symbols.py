@@ -8,7 +8,7 @@ Source: https://hyperliquid.gitbook.io/hyperliquid-docs/for-developers/api/info-
 
 from typing import Any
 
-from exchanges.errors import BadMessage
+from exchanges.errors import UNREADABLE, BadMessage
 from exchanges.instrument import Instrument, unified_symbol
 
 # Bridged assets under the names the rest of the world uses, as CCXT has them.
@@ -37,7 +37,7 @@ def perp_instruments(metas: list[dict[str, Any]], spot_meta: dict[str, Any]) -> 
     try:
         tokens = _tokens(spot_meta)
         return [perp(row, collateral=tokens[meta["collateralToken"]]) for meta in metas for row in meta["universe"]]
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         raise BadMessage("hyperliquid", repr(error)) from error
 
 
@@ -47,7 +47,7 @@ def spot_instruments(spot_meta: dict[str, Any]) -> list[Instrument]:
         tokens = _tokens(spot_meta)
         sizes = {token["index"]: token["szDecimals"] for token in spot_meta["tokens"]}
         return [spot(row, tokens, sizes) for row in spot_meta["universe"]]
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         raise BadMessage("hyperliquid", repr(error)) from error
 
 
