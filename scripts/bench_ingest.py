@@ -137,9 +137,9 @@ SAMPLES: dict[str, Callable[[], Iterator[bytes]]] = {
 def our_work() -> dict[str, Callable[[list[bytes]], Callable[[bytes], object]]]:
     """For each sample, a factory of the function that takes one message all the way."""
     from exchanges.binance import parse as binance
+    from exchanges.book import BookSync
     from exchanges.bybit import parse as bybit
     from exchanges.hyperliquid import parse as hyperliquid
-    from exchanges.book import BookSync
     from topics.frame import frame
     from topics.key import Cursor, TopicKey
     from topics.wire import DataEncoder, book_view, trade_row

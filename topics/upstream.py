@@ -108,6 +108,7 @@ class Upstream:
     def on_refused(self, error: SubscribeFailed) -> None:
         for key, subscriber in self._everyone():
             subscriber.failed(key, error, gone=True)
+        self._joining.clear()
         self._refused(self)
 
     # -- what clients ask ----------------------------------------------------------------------------------------------
@@ -270,7 +271,7 @@ class Upstream:
 
     def _everyone(self) -> list[tuple[TopicKey, Subscriber]]:
         joined = [(topic.key, s) for topic in self.content.topics() for s in topic.fanout.subscribers()]
-        return [*self._waiting, *joined]
+        return [*self._waiting, *self._joining, *joined]
 
     def _run(self, work: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.create_task(work)

@@ -28,10 +28,13 @@ def refusal(status: int, answer: Any) -> GatewayError | None:
 async def trades(
     fetcher: Fetcher, url: str, coin: str, *, since: int | None, until: int | None, limit: int
 ) -> list[Trade]:
-    """``recentTrades``, oldest first: the venue gives about ten, in no documented order."""
+    """``recentTrades``, oldest first: the venue gives about ten, by what is known of it newest first."""
     rows = await fetcher.post(url, {"type": "recentTrades", "coin": coin})
     recent = read_answer("hyperliquid", lambda: [parse.trade(row) for row in rows])
-    recent.sort(key=lambda trade: (trade.timestamp_ms, trade.id))
+    if recent and recent[0].timestamp_ms >= recent[-1].timestamp_ms:
+        recent.reverse()
+    # Never by id, a hash: it would scramble the fills of one order, which share a time.
+    recent.sort(key=lambda trade: trade.timestamp_ms)
     return within(recent, since=since, until=until, limit=limit)
 
 

@@ -35,9 +35,7 @@ class Depth:
         changes = market.changes.since(self._sent)
         if not changes:
             return []
-        if market.changes.last - self._sent > len(
-            changes
-        ):  # some are forgotten, after a long stall: a gap
+        if market.changes.last - self._sent > len(changes):  # some are forgotten, after a long stall: a gap
             self._last_id = self._instrument.update_id(changes[0]) - 1
         self._sent = market.changes.last
         payload = self._event(changes, now_ms)

@@ -1,0 +1,106 @@
+"""Every venue's parser checks its levels: what is none (the whole list is in ``test_events.py``) reaches no book."""
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+from msgspec import MsgspecError
+
+from exchanges.binance import parse as binance
+from exchanges.bybit import parse as bybit
+from exchanges.errors import BadMessage
+from exchanges.events import BookDelta, BookSnapshot, Level
+from exchanges.hyperliquid import parse as hyperliquid
+
+Rows = list[Any]  # (price, amount), as a venue writes them
+LEVELS = [
+    pytest.param(("68412.40", "0.0200"), (68412.4, 0.02), id="texts"),
+    pytest.param((68412.4, 0.02), (68412.4, 0.02), id="numbers"),
+    pytest.param(("5.00", "0.000"), (5.0, 0.0), id="a removed one"),
+]
+NO_LEVELS = [
+    pytest.param(("NaN", "1"), id="a price not a number"),
+    pytest.param(("5", "NaN"), id="an amount not a number"),
+    pytest.param(("5", "Infinity"), id="an endless amount"),
+    pytest.param(("-5", "1"), id="a negative price"),
+    pytest.param(("5", "-1"), id="a negative amount"),
+    pytest.param(("0", "1"), id="a price of nothing"),
+    pytest.param(("x", "1"), id="a price that is no number"),
+    pytest.param(("5", None), id="no amount"),
+]
+NO_ROWS = [
+    pytest.param([("5",)], id="half a level"),
+    pytest.param([("5", "1", "2")], id="too much of a level"),
+    pytest.param([5], id="a number for a level"),
+    pytest.param({"5": "1"}, id="an object for levels"),
+    pytest.param(None, id="null for levels"),
+]
+
+
+def binance_futures(bids: Rows, asks: Rows) -> list[Any]:
+    data = {"e": "depthUpdate", "T": 1, "pu": 1, "u": 2, "b": bids, "a": asks}
+    return list(binance.futures(orjson.dumps({"stream": "x@depth", "data": data}))[1])
+
+
+def binance_spot(bids: Rows, asks: Rows) -> list[Any]:
+    data = {"e": "depthUpdate", "E": 1, "U": 2, "u": 2, "b": bids, "a": asks}
+    return list(binance.spot(orjson.dumps({"stream": "x@depth", "data": data}))[1])
+
+
+def bybit_snapshot(bids: Rows, asks: Rows, kind: str = "snapshot") -> list[Any]:
+    message = {"topic": "orderbook.50.X", "type": kind, "ts": 1, "data": {"u": 2, "b": bids, "a": asks}}
+    return list(bybit.linear(orjson.dumps(message))[1])
+
+
+def bybit_delta(bids: Rows, asks: Rows) -> list[Any]:
+    return bybit_snapshot(bids, asks, "delta")
+
+
+def hyperliquid_book(bids: Rows, asks: Rows) -> list[Any]:
+    sides = [[{"px": price, "sz": amount, "n": 1} for price, amount in side] for side in (bids, asks)]
+    message = {"channel": "l2Book", "data": {"coin": "X", "time": 1, "levels": sides}}
+    return list(hyperliquid.parse(orjson.dumps(message))[1])
+
+
+Stream = Callable[[Rows, Rows], list[Any]]
+ARRAYS: list[Stream] = [binance_futures, binance_spot, bybit_snapshot, bybit_delta]
+STREAMS = [*ARRAYS, hyperliquid_book]  # the last has objects for levels
+BODIES: list[Callable[[Rows, Rows], BookSnapshot]] = [
+    lambda bids, asks: binance.book({"lastUpdateId": 1, "bids": bids, "asks": asks}),
+    lambda bids, asks: bybit.rest_book({"ts": 1, "b": bids, "a": asks}),
+]
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize(("row", "level"), LEVELS)
+def test_a_messages_levels_come_out_as_numbers(stream: Stream, row: Any, level: Level) -> None:
+    (event,) = stream([row], [row, row])
+    assert isinstance(event, BookDelta | BookSnapshot)
+    assert (event.bids, event.asks) == ([level], [level, level])
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize("row", NO_LEVELS)
+def test_a_message_with_what_is_no_level_is_refused_on_either_side(stream: Stream, row: Any) -> None:
+    for bids, asks in (([("4", "1"), row], []), ([], [("6", "1"), row])):
+        with pytest.raises(BadMessage):
+            stream(bids, asks)
+
+
+@pytest.mark.parametrize("stream", ARRAYS)
+@pytest.mark.parametrize("rows", NO_ROWS)
+def test_a_message_without_a_list_of_levels_is_refused_on_either_side(stream: Stream, rows: Any) -> None:
+    for bids, asks in ((rows, []), ([], rows)):
+        with pytest.raises(BadMessage):
+            stream(bids, asks)
+
+
+@pytest.mark.parametrize("body", BODIES, ids=["binance", "bybit"])  # Hyperliquid's is that of its stream
+@pytest.mark.parametrize("row", NO_LEVELS)
+def test_a_rest_book_with_what_is_no_level_is_refused_on_either_side(
+    body: Callable[[Rows, Rows], BookSnapshot], row: Any
+) -> None:
+    for bids, asks in (([("4", "1"), row], []), ([], [("6", "1"), row])):
+        with pytest.raises(MsgspecError):
+            body(bids, asks)

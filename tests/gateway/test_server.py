@@ -1,0 +1,485 @@
+"""Real uvicorn, real sockets, both loops: what a client gets when we write past ASGI, and when it is cut.
+
+The clients that matter here are raw sockets, because a library would hide what this is about: what follows a close
+frame, and what becomes of a peer that does not read.
+"""
+
+import asyncio
+import importlib.metadata
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+import uvloop
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket
+from uvicorn import Config
+from uvicorn.server import ServerState
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosedError
+from websockets.frames import Close, Frame, Opcode
+from websockets.streams import StreamReader
+
+from gateway.server import HIGH_WATER, GatewayProtocol, listen, loop_factory, server
+from gateway.writer import PING_FRAME, Writer
+from topics.fanout import Fanout, Tick
+from topics.frame import frame
+
+# What ``GatewayProtocol`` uses of uvicorn's protocol beyond ASGI and asyncio; see the module's docstring.
+ATTRIBUTES = ("transport", "loop", "close_sent", "disconnected", "app_state")
+METHODS = ("pause_writing", "resume_writing", "data_received", "connection_lost", "shutdown", "send")
+HANDSHAKE = (
+    b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+PATIENCE = 5.0  # seconds after which a test gives up
+
+Scenario = Callable[[], Awaitable[None]]
+
+
+def on_each_loop(scenario: Scenario) -> Callable[..., None]:
+    @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+    def test(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+        async def within_time() -> None:
+            async with asyncio.timeout(2 * PATIENCE):
+                await scenario()
+
+        with asyncio.Runner(loop_factory=loop) as runner:
+            runner.run(within_time())
+
+    return test
+
+
+class Door:
+    """An endpoint whose clients all get what is sent to one topic; a text they send is echoed the ASGI way."""
+
+    def __init__(self, *, max_pending: int = 1024 * 1024) -> None:
+        self.tick = Tick()
+        self.topic = Fanout(self.tick)
+        self.writers: list[Writer] = []
+        self.connections: list[GatewayProtocol] = []
+        self.ended = 0  # endpoints that have returned
+        self._max_pending = max_pending
+
+    async def endpoint(self, websocket: WebSocket) -> None:
+        await websocket.accept()
+        connection: GatewayProtocol = websocket.state.connection
+        writer = Writer(connection, self.tick, max_pending=self._max_pending, failed=lambda *_: None)
+        connection.attach(writer)
+        self.topic.add(writer)
+        self.writers.append(writer)
+        self.connections.append(connection)
+        try:
+            while (message := await websocket.receive())["type"] != "websocket.disconnect":
+                await self.answer(websocket, message["text"])
+        finally:
+            self.topic.remove(writer)
+            writer.gone()
+            self.ended += 1
+
+    async def answer(self, websocket: WebSocket, text: str) -> None:
+        if text == "close me":
+            self.send("before")
+            await websocket.close(4000)
+            self.send("after")
+        else:
+            await websocket.send_text(text)
+
+    def send(self, text: str) -> None:
+        self.topic.send(frame(text.encode()))
+
+
+@asynccontextmanager
+async def serving(door: Door, *, command_bytes: int = 65_536) -> AsyncIterator[int]:
+    """A gateway's HTTP server with ``door`` behind it; gives its port."""
+    with listen("127.0.0.1", 0) as listening:
+        app = Starlette(routes=[WebSocketRoute("/ws", door.endpoint)])
+        running = server(app, command_bytes=command_bytes)
+        task = asyncio.create_task(running.serve(sockets=[listening]))
+        await until(lambda: running.started)
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            running.should_exit = True
+            await task
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110  # the server has no events for what is waited for here
+            await asyncio.sleep(0.001)
+
+
+def client(port: int) -> connect:
+    return connect(f"ws://127.0.0.1:{port}/ws", proxy=None)
+
+
+class RawClient:
+    """A socket that has shaken hands and reads when it is told to."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._loop = asyncio.get_running_loop()
+        self.received = bytearray()
+
+    async def send(self, data: bytes) -> None:
+        await self._loop.sock_sendall(self._socket, data)
+
+    async def drain(self) -> bool:
+        """Read to the end; whether that was a reset."""
+        try:
+            while data := await self._loop.sock_recv(self._socket, 65_536):
+                self.received += data
+        except ConnectionResetError:
+            return True
+        return False
+
+    @property
+    def frames(self) -> list[tuple[Opcode, bytes]]:
+        """Every frame that came, also those after a close frame, which a whole client would throw away."""
+        reader, frames = StreamReader(), list[tuple[Opcode, bytes]]()
+        reader.feed_data(bytes(self.received))
+        while reader.buffer:
+            try:
+                next(Frame.parse(reader.read_exact, mask=False, max_size=None))
+            except StopIteration as parsed:
+                frames.append((parsed.value.opcode, bytes(parsed.value.data)))
+            else:
+                raise AssertionError("the connection ended within a frame")
+        return frames
+
+    @property
+    def kinds(self) -> list[Opcode]:
+        return [kind for kind, _ in self.frames]
+
+
+@asynccontextmanager
+async def raw_client(port: int, *, receive_buffer: int | None = None) -> AsyncIterator[RawClient]:
+    loop = asyncio.get_running_loop()
+    with socket.socket() as connection:
+        connection.setblocking(False)
+        if receive_buffer is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        await loop.sock_connect(connection, ("127.0.0.1", port))
+        await loop.sock_sendall(connection, HANDSHAKE)
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += await loop.sock_recv(connection, 1)
+        assert head.startswith(b"HTTP/1.1 101 ")
+        yield RawClient(connection)
+
+
+def masked(payload: bytes, opcode: Opcode = Opcode.TEXT) -> bytes:
+    return Frame(opcode, payload).serialize(mask=True)
+
+
+# -- uvicorn -----------------------------------------------------------------------------------------------------------
+
+
+async def test_this_uvicorn_has_the_names_that_the_raw_path_relies_on() -> None:
+    config = Config(Starlette(), log_config=None)
+    config.load()
+    protocol = GatewayProtocol(config=config, server_state=ServerState(), app_state={}, _loop=None)
+
+    lost = [name for name in ATTRIBUTES if not hasattr(protocol, name)]
+    lost += [name for name in METHODS if not callable(getattr(GatewayProtocol.__base__, name, None))]
+
+    version = importlib.metadata.version("uvicorn")
+    assert not lost, f"uvicorn {version} has no {', '.join(lost)}: see gateway/server.py before raising its version"
+
+
+async def test_the_protocol_passes_itself_to_the_endpoint_beside_the_state_of_the_lifespan() -> None:
+    config = Config(Starlette(), log_config=None)
+    config.load()
+    state = {"shared": 1}
+
+    protocol = GatewayProtocol(config=config, server_state=ServerState(), app_state=state, _loop=None)
+
+    assert protocol.app_state == {"shared": 1, "connection": protocol}
+    assert state == {"shared": 1}
+
+
+def test_the_server_is_set_up_for_what_a_gateway_meets() -> None:
+    config = server(Starlette(), command_bytes=1_234).config
+    config.load()
+
+    assert (config.ws_max_size, config.ws_ping_interval, config.ws_per_message_deflate) == (1_234, None, False)
+    assert (config.ws_protocol_class, config.h11_max_incomplete_event_size) == (GatewayProtocol, 16_384)
+    assert config.http_protocol_class.__name__ == "H11Protocol"
+
+
+# -- writing -----------------------------------------------------------------------------------------------------------
+
+
+@on_each_loop
+async def test_raw_frames_asgi_messages_and_pongs_do_not_disturb_each_other() -> None:
+    door = Door()
+    async with serving(door) as port, client(port) as one:
+        await until(lambda: len(door.writers) == 1)
+        got: list[str | bytes] = []
+        for number in range(100):
+            door.send(f"raw {number}" + "x" * (number * 700 % 70_000))
+            await one.send(f"asgi {number}")
+            pong = await one.ping()
+            got += [await one.recv(), await one.recv()]
+            await pong
+
+    assert [text.partition("x")[0] for text in got if isinstance(text, str) and text.startswith("raw")] == [
+        f"raw {number}" for number in range(100)
+    ]
+    assert [text for text in got if isinstance(text, str) and text.startswith("asgi")] == [
+        f"asgi {number}" for number in range(100)
+    ]
+
+
+@on_each_loop
+async def test_all_clients_get_all_frames_in_order() -> None:
+    door = Door()
+    async with serving(door) as port, client(port) as one, client(port) as two:
+        await until(lambda: len(door.writers) == 2)
+        for number in range(300):
+            door.send(str(number))
+            if number % 7 == 0:
+                await asyncio.sleep(0)
+
+        got = [[await each.recv() for _ in range(300)] for each in (one, two)]
+
+    assert got == [[str(number) for number in range(300)]] * 2
+
+
+@on_each_loop
+async def test_a_small_frame_does_not_wait_for_the_clients_acknowledgement() -> None:
+    door = Door()
+    async with serving(door) as port, client(port):
+        await until(lambda: len(door.writers) == 1)
+
+        transport = door.connections[0].transport.get_extra_info("socket")
+
+        assert transport.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+
+
+@on_each_loop
+async def test_a_clients_answer_to_a_ping_counts_as_a_sign_of_life() -> None:
+    door = Door()
+    async with serving(door) as port, client(port):
+        await until(lambda: len(door.writers) == 1)
+        (connection,) = door.connections
+        connection.last_received = 0.0
+
+        connection.write(PING_FRAME)
+        await until(lambda: connection.last_received > 0.0)
+
+        assert connection.last_received <= asyncio.get_running_loop().time()
+
+
+# -- ends --------------------------------------------------------------------------------------------------------------
+
+
+@on_each_loop
+async def test_a_client_that_reads_nothing_is_reset_and_does_not_hold_up_another() -> None:
+    door, sent = Door(max_pending=256 * 1024), 0
+    async with serving(door) as port, raw_client(port, receive_buffer=4_096) as stalled, client(port) as reading:
+        await until(lambda: len(door.writers) == 2)
+        while not door.writers[0].closed:
+            door.send(f"{sent}" + "x" * 20_000)
+            sent += 1
+            async with asyncio.timeout(1.0):  # while the other is stuck, each frame arrives at once
+                assert str(await reading.recv()).rstrip("x") == str(sent - 1)
+
+        was_reset = await stalled.drain()
+        await until(lambda: door.ended == 1)
+
+    assert was_reset
+    assert (door.writers[1].closed, sent > 10) == (True, True)
+
+
+@on_each_loop
+async def test_a_client_that_does_not_read_is_noticed_after_kilobytes_and_not_megabytes() -> None:
+    door, sent = Door(), 0
+    async with serving(door) as port, raw_client(port, receive_buffer=4_096):
+        await until(lambda: len(door.writers) == 1)
+        (writer,) = door.writers
+        while writer.paused_at is None:
+            door.send("x" * 1_000)
+            sent += 1_000
+            await asyncio.sleep(0)
+
+        assert sent < 512 * 1024
+        assert door.connections[0].buffered > HIGH_WATER // 2
+        door.connections[0].cut(4101, "enough")
+
+
+@on_each_loop
+async def test_a_client_that_reads_again_gets_everything_it_was_owed() -> None:
+    door = Door()
+    async with serving(door) as port, raw_client(port, receive_buffer=4_096) as one:
+        await until(lambda: len(door.writers) == 1)
+        numbers = 0
+        while door.writers[0].paused_at is None or numbers % 10:
+            door.send(f"{numbers}" + "x" * 5_000)
+            numbers += 1
+            await asyncio.sleep(0)
+
+        reading = asyncio.create_task(one.drain())
+        await until(lambda: door.writers[0].paused_at is None)
+        door.send("last")
+        await until(lambda: one.received.endswith(b"last"))
+        door.writers[0].cut(4100, "done")
+        await reading
+
+    texts = [data for kind, data in one.frames if kind is Opcode.TEXT]
+    assert [int(text.rstrip(b"x")) for text in texts[:-1]] == list(range(numbers))
+
+
+@on_each_loop
+async def test_a_client_that_is_cut_while_it_reads_is_told_the_code() -> None:
+    door = Door()
+    async with serving(door) as port, client(port) as one:
+        await until(lambda: len(door.writers) == 1)
+
+        door.writers[0].cut(4100, "no pong for 20 s")
+
+        with pytest.raises(ConnectionClosedError) as caught:
+            await one.recv()
+        await until(lambda: door.ended == 1)
+
+    assert caught.value.rcvd == Close(4100, "no pong for 20 s")
+
+
+@on_each_loop
+async def test_no_data_follows_the_close_frame_of_the_application() -> None:
+    door = Door()
+    async with serving(door) as port, raw_client(port) as one:
+        await until(lambda: len(door.writers) == 1)
+        await one.send(masked(b"close me"))
+        await until(lambda: door.ended == 1)
+        await push_for_a_while(door)
+        await one.send(masked(Close(4000, "").serialize(), Opcode.CLOSE))
+        await one.drain()
+
+    assert one.kinds.index(Opcode.CLOSE) == len(one.kinds) - 1
+
+
+@on_each_loop
+async def test_no_data_follows_the_answer_to_the_clients_close_frame() -> None:
+    door = Door()
+    async with serving(door) as port, raw_client(port) as one:
+        await until(lambda: len(door.writers) == 1)
+        door.send("before")
+        await one.send(masked(Close(1000, "").serialize(), Opcode.CLOSE))
+        pushing = asyncio.create_task(push_for_a_while(door))
+        await one.drain()
+        await pushing
+
+    assert one.kinds.index(Opcode.CLOSE) == len(one.kinds) - 1
+
+
+@on_each_loop
+async def test_no_data_follows_the_close_frame_of_a_shutdown() -> None:
+    door = Door()
+    async with AsyncExitStack() as clients:
+        async with serving(door) as port:
+            one = await clients.enter_async_context(raw_client(port))
+            await until(lambda: len(door.writers) == 1)
+            pushing = asyncio.create_task(push_for_a_while(door, until_gone=True))
+            await until(lambda: door.writers[0].sent_at > 0)
+        await one.drain()
+        await pushing
+
+    assert one.kinds == [Opcode.TEXT] * (len(one.kinds) - 1) + [Opcode.CLOSE]
+    assert Close.parse(one.frames[-1][1]).code == 1012
+
+
+async def push_for_a_while(door: Door, *, until_gone: bool = False) -> None:
+    """Send something in each of many turns, to whoever is still there."""
+    turns = 0
+    while turns < 50 or (until_gone and not door.writers[0].closed):
+        door.send("after")
+        turns += 1
+        await asyncio.sleep(0)
+
+
+@on_each_loop
+async def test_a_command_over_the_limit_closes_with_1009() -> None:
+    door = Door()
+    async with serving(door, command_bytes=2_000) as port, client(port) as one:
+        await one.send("x" * 2_000)
+        assert await one.recv() == "x" * 2_000
+
+        await one.send("x" * 2_001)
+
+        with pytest.raises(ConnectionClosedError) as caught:
+            await one.recv()
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.code == 1009
+
+
+@on_each_loop
+async def test_a_command_over_the_limit_in_fragments_closes_with_1009_too() -> None:
+    door = Door()
+    async with serving(door, command_bytes=2_000) as port, client(port) as one:
+        await one.send(["x" * 900] * 3)
+
+        with pytest.raises(ConnectionClosedError) as caught:
+            await one.recv()
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.code == 1009
+
+
+@on_each_loop
+async def test_a_client_that_vanishes_takes_its_endpoint_with_it() -> None:
+    door = Door()
+    async with serving(door) as port:
+        async with raw_client(port):
+            await until(lambda: len(door.writers) == 1)
+        await until(lambda: door.ended == 1)
+
+        (writer,), (connection,) = door.writers, door.connections
+        connection.write(b"nobody is there")
+        connection.cut(4101, "nobody is there")
+
+        assert (writer.closed, connection.buffered) == (True, 0)
+
+
+@on_each_loop
+async def test_a_shutdown_is_not_held_up_by_a_client_that_reads_nothing() -> None:
+    door = Door()
+    loop = asyncio.get_running_loop()
+    async with serving(door) as port, raw_client(port, receive_buffer=4_096):
+        await until(lambda: len(door.writers) == 1)
+        while door.writers[0].paused_at is None:
+            door.send("x" * 5_000)
+            await asyncio.sleep(0)
+        began = loop.time()
+
+    assert loop.time() - began < 3.0  # uvicorn alone would wait for its own grace of 5 s
+
+
+# -- listening ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("host", "family"), [("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)])
+def test_a_host_is_listened_on_in_its_own_family(host: str, family: socket.AddressFamily) -> None:
+    with listen(host, 0) as listening:
+        assert (listening.family, listening.getsockname()[0]) == (family, host)
+
+
+def test_a_taken_port_is_an_error_and_leaves_no_socket_open() -> None:
+    with listen("127.0.0.1", 0) as taken:
+        taken.listen()
+
+        with pytest.raises(OSError, match="in use"):
+            listen("127.0.0.1", taken.getsockname()[1])
+
+
+def test_uvloop_is_used_where_it_is_installed() -> None:
+    assert loop_factory() is uvloop.new_event_loop
+
+
+def test_asyncio_is_used_where_uvloop_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvloop", None)  # as the import system marks what is not there
+
+    assert loop_factory() is asyncio.new_event_loop

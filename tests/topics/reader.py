@@ -1,0 +1,126 @@
+"""A client that remembers what it was sent, and the turns of the loop in which a feed makes it be sent something."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import orjson
+from websockets.client import ClientProtocol
+from websockets.protocol import State
+from websockets.uri import parse_uri
+
+from exchanges.errors import GatewayError
+from exchanges.venue import Channel
+from tests.topics.scripted_venue import EPOCH_MS, SYMBOL, trades
+from topics.fanout import Tick
+from topics.key import TopicKey
+from topics.manager import Manager
+from topics.upstream import Upstream
+
+
+class Reader:
+    """One client; implements ``topics.fanout.Subscriber``."""
+
+    def __init__(self) -> None:
+        self.pushes = 0
+        self.payloads: list[bytes] = []  # the JSON of each frame
+        self.errors: list[tuple[TopicKey, GatewayError, bool]] = []
+        # The library's own parser, so that our framing is not its own judge.
+        self._parser = ClientProtocol(parse_uri("ws://127.0.0.1/"), state=State.OPEN, max_size=None)
+
+    def push(self, frames: bytes) -> None:
+        self.pushes += 1
+        self._parser.receive_data(frames)
+        self.payloads += [bytes(frame.data) for frame in self._parser.events_received()]
+
+    def failed(self, key: TopicKey, error: GatewayError, *, gone: bool) -> None:
+        self.errors.append((key, error, gone))
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        return [orjson.loads(payload) for payload in self.payloads]
+
+    @property
+    def ids(self) -> list[int]:
+        """The trades it was sent, by number, in order."""
+        return [int(row["id"]) for message in self.messages for row in message["data"]]
+
+    @property
+    def seqs(self) -> list[int]:
+        return [int(message["cursor"].partition("-")[2]) for message in self.messages]
+
+
+class Clock:
+    """Counts how often it is read, which a topic does once for each encoding."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    def __call__(self) -> int:
+        self.reads += 1
+        return EPOCH_MS + self.reads
+
+
+class Turns:
+    """The loop's turns for a ``Tick``, taken by the test."""
+
+    def __init__(self) -> None:
+        self._due: list[Callable[[], None]] = []
+        self.tick = Tick(call_soon=self._due.append)
+
+    def take(self) -> bool:
+        """Run what was due; False if nothing was."""
+        due = self._due[:]
+        self._due.clear()
+        for callback in due:
+            callback()
+        return bool(due)
+
+    def take_all(self) -> int:
+        """Take turns until nothing is due; gives their number."""
+        count = 0
+        while self.take():
+            count += 1
+        return count
+
+
+async def turns(count: int = 6) -> None:
+    """Let the loop run whatever is ready, and what that makes ready; no time passes."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def numbers(rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    return [int(row["id"]) for row in rows]
+
+
+async def join(upstream: Upstream, *, snapshot: bool = False, rewind: int = 0) -> Reader:
+    reader = Reader()
+    await upstream.join(upstream.key, reader, snapshot=snapshot, rewind=rewind)
+    return reader
+
+
+async def go_live(upstream: Upstream) -> None:
+    upstream.on_state("live", "")
+    await turns()
+
+
+async def say(upstream: Upstream, first: int, last: int) -> None:
+    """Trades ``first`` to ``last``, in one message."""
+    upstream.on_events(trades(first, last), EPOCH_MS)
+    await turns()
+
+
+async def broken(upstream: Upstream) -> None:
+    upstream.on_state("reconnecting", "closed")
+    await turns()
+
+
+async def live(manager: Manager, channel: Channel = "trades") -> Upstream:
+    """The running feed of a topic somebody has."""
+    key, instrument = manager.resolve(channel, None, SYMBOL, {})
+    upstream = manager.start(key, instrument)
+    await upstream.join(key, Reader(), snapshot=False, rewind=0)
+    upstream.on_state("live", "")
+    await turns()
+    return upstream

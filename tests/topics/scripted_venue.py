@@ -1,0 +1,238 @@
+"""A venue that says what a test tells it to say. Opens no socket.
+
+The REST side answers from plain lists, by the rules of ``exchanges.venue.Venue``. The stream side is the listener
+itself: a test calls ``on_events``, ``on_book`` and ``on_state`` in the place of the socket.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from math import inf
+from typing import Any
+
+from exchanges.book import OrderBook
+from exchanges.catalogue import CatalogueKeeper
+from exchanges.errors import GatewayError
+from exchanges.events import BookSnapshot, Candle, Trade
+from exchanges.feed import Feed, Listener
+from exchanges.instrument import Instrument
+from exchanges.venue import TIMEFRAMES_MS, Capabilities, Channel, Endpoint, Stream
+from topics.content import Books, Candles, Content, Trades
+from topics.fanout import Tick
+from topics.key import TopicKey
+from topics.manager import Exchange
+from topics.ring import MemoryRing, Ring, RingBudget
+from topics.topic import Topic
+from topics.upstream import Upstream
+
+SYMBOL = "BTC/USDT:USDT"
+EPOCH_MS = 1_700_000_000_000  # when every epoch begins and numbered trades happen
+NOW_MS = EPOCH_MS + 10_000  # when questions are asked
+
+# Unlike any real venue's, deep enough in rungs for more views of a book than are allowed.
+CAPABILITIES = Capabilities(
+    markets={"spot": "spot", "swap": "linear", "linear": "linear"},
+    market_param="type",
+    default_market="linear",
+    instrument_groups=("all",),
+    timeframes=tuple(TIMEFRAMES_MS),
+    levels=tuple(range(1, 31)),
+    trade_streams=("aggTrade", "trade"),
+)
+ENDPOINT = Endpoint(
+    url="ws://127.0.0.1:1/none", parse=lambda raw: ("", ()), ping=None, ping_interval=20.0, idle_timeout=inf
+)
+
+
+def instrument(symbol: str = SYMBOL, **changes: Any) -> Instrument:
+    base, _, rest = symbol.partition("/")
+    quote, _, settle = rest.partition(":")
+    perp = Instrument(
+        exchange="scripted",
+        market="linear" if settle else "spot",
+        symbol=symbol,
+        venue_symbol=f"{base}{quote}{'' if settle else '.S'}",
+        base=base,
+        quote=quote,
+        settle=settle or None,
+        kind="perp" if settle else "spot",
+        active=True,
+        tick_size=0.1,
+        min_order_size=0.001,
+        contract_size=1.0 if settle else None,
+        info={},
+    )
+    return replace(perp, **changes)
+
+
+def trade(number: int, *, at: int | None = None) -> Trade:
+    """Trade ``number``, at ``at`` ms or one ms after the trade before it."""
+    timestamp_ms = EPOCH_MS + number if at is None else at
+    return Trade(
+        id=str(number), timestamp_ms=timestamp_ms, taker_side="buy", price=100.0, amount=1.0, cost=100.0, raw={}
+    )
+
+
+def trades(first: int, last: int) -> list[Trade]:
+    return [trade(number) for number in range(first, last + 1)]
+
+
+def candle(minute: int, *, close: float = 100.0) -> Candle:
+    return Candle(
+        open_time_ms=EPOCH_MS + minute * 60_000,
+        open=100.0,
+        high=max(100.0, close),
+        low=min(100.0, close),
+        close=close,
+        volume=1.0,
+        closed=False,
+    )
+
+
+def snapshot(sequence: int, *, best_bid: int = 100, depth: int = 40) -> BookSnapshot:
+    """A book of ``depth`` levels a side, one apart, around ``best_bid`` and the price above it."""
+    return BookSnapshot(
+        bids=[(float(best_bid - n), 1.0) for n in range(depth)],
+        asks=[(float(best_bid + 1 + n), 1.0) for n in range(depth)],
+        sequence=sequence,
+        timestamp_ms=EPOCH_MS + sequence,
+    )
+
+
+def book(sequence: int, **shape: Any) -> OrderBook:
+    return OrderBook(snapshot(sequence, **shape))
+
+
+class ScriptedVenue:
+    """Implements ``exchanges.venue.Venue`` over plain lists."""
+
+    def __init__(self, capabilities: Capabilities = CAPABILITIES, *, name: str = "scripted") -> None:
+        self.name = name
+        self.capabilities = capabilities
+        self.instruments = [instrument(), instrument("ETH/USDT:USDT"), instrument("BTC/USDT")]
+        self.trades: list[Trade] = []
+        self.candles: list[Candle] = []
+        self.book = snapshot(1)
+        self.error: GatewayError | None = None
+        self.asked = 0  # requests so far
+        self.answering = asyncio.Event()  # cleared by a test that wants requests to wait
+        self.answering.set()
+
+    async def fetch_instruments(self, group: str) -> list[Instrument]:
+        return self.instruments
+
+    def stream(self, channel: Channel, instrument: Instrument, params: Mapping[str, Any]) -> Stream:
+        parts = [instrument.venue_symbol, channel]
+        parts += [str(params[name]) for name in ("name", "timeframe") if name in params]
+        name = "@".join(parts)
+        return Stream(endpoint=ENDPOINT, channel=channel, name=name, request=name, subscribe=name, unsubscribe=name)
+
+    async def fetch_trades(
+        self, instrument: Instrument, *, since: int | None, until: int | None, limit: int, params: Mapping[str, Any]
+    ) -> list[Trade]:
+        rows = list(self.trades)  # the venue's state when it was asked, however long its answer takes
+        await self._answer()
+        return _part(rows, lambda row: row.timestamp_ms, since=since, until=until, limit=limit)
+
+    async def fetch_candles(
+        self, instrument: Instrument, timeframe: str, *, since: int | None, until: int | None, limit: int
+    ) -> list[Candle]:
+        rows = list(self.candles)
+        await self._answer()
+        return _part(rows, lambda row: row.open_time_ms, since=since, until=until, limit=limit)
+
+    async def fetch_book(self, instrument: Instrument, *, levels: int) -> BookSnapshot:
+        await self._answer()
+        return self.book
+
+    async def close(self) -> None:
+        self.answering.set()
+
+    async def _answer(self) -> None:
+        self.asked += 1
+        await self.answering.wait()
+        if self.error is not None:
+            raise self.error
+
+
+def _part(
+    rows: list[Any], time_of: Callable[[Any], int], *, since: int | None, until: int | None, limit: int
+) -> list[Any]:
+    fitting = [r for r in rows if (since is None or time_of(r) >= since) and (until is None or time_of(r) <= until)]
+    return fitting[:limit] if since is not None else fitting[-limit:]
+
+
+class ScriptedPool:
+    """Has the shape of ``exchanges.pool.Pool``; gives the test the listeners in the place of sockets."""
+
+    def __init__(self) -> None:
+        self.listeners: dict[str, Listener] = {}  # of the open feeds, by stream name
+        self.opened: list[str] = []
+        self.error: GatewayError | None = None
+        self.connected = 0
+
+    @property
+    def sockets(self) -> int:
+        return len(self.listeners)
+
+    def open(self, stream: Stream, listener: Listener) -> Feed:
+        if self.error is not None:
+            raise self.error
+        self.opened.append(stream.name)
+        self.listeners[stream.name] = listener
+        return Feed("scripted", stream, listener)
+
+    def close(self, feed: Feed) -> None:
+        del self.listeners[feed.stream.name]
+
+    async def aclose(self) -> None:
+        self.listeners.clear()
+
+
+async def exchange(venue: ScriptedVenue, pool: ScriptedPool) -> Exchange:
+    keeper = CatalogueKeeper(venue, cache_dir=None)
+    await keeper.refresh()
+    return Exchange(venue=venue, catalogue=keeper, pool=pool)
+
+
+def topic_key(channel: Channel, **params: Any) -> TopicKey:
+    defaults: dict[str, dict[str, Any]] = {"trades": {}, "ohlcv": {"timeframe": "1m"}, "orderbook": {"levels": 20}}
+    return TopicKey("scripted", channel, SYMBOL, tuple(sorted({**defaults[channel], **params}.items())))
+
+
+def upstream(
+    venue: ScriptedVenue,
+    channel: Channel,
+    *,
+    replays: bool = False,
+    ring: Ring | None = None,
+    refused: list[Upstream] | None = None,
+) -> Upstream:
+    """One feed of ``venue`` as a manager would run it, on the running loop."""
+    key, tick = topic_key(channel), Tick()
+    where = ring or MemoryRing(RingBudget())
+
+    def topic(key: TopicKey) -> Topic:
+        return Topic(key, tick, clock_ms=lambda: EPOCH_MS)
+
+    async def history() -> Sequence[Trade | Candle]:
+        whole: dict[str, Any] = {"since": None, "until": None, "limit": 500}
+        if channel == "trades":
+            return await venue.fetch_trades(instrument(), **whole, params={})
+        return await venue.fetch_candles(instrument(), "1m", **whole)
+
+    contents: dict[str, Callable[[], Content]] = {
+        "trades": lambda: Trades(topic(key), where),
+        "ohlcv": lambda: Candles(topic(key), where),
+        "orderbook": lambda: Books(topic),
+    }
+    return Upstream(
+        key,
+        replace(venue.stream(channel, instrument(), dict(key.params)), replays=replays),
+        contents[channel](),
+        epoch=EPOCH_MS,
+        tick=tick,
+        clock_ms=lambda: EPOCH_MS,
+        history=None if channel == "orderbook" else history,
+        refused=(refused if refused is not None else []).append,
+    )
