@@ -33,6 +33,7 @@ class CatalogueKeeper:
         self._file = cache_dir / f"instruments-{venue.name}.json" if cache_dir else None
         self._groups: dict[str, list[Instrument]] = {}
         self._catalogue: Catalogue | None = None
+        self._failing: dict[str, str] = {}  # what was logged of the last refresh, by group
         self.loaded = asyncio.Event()  # something to resolve symbols with
 
     def current(self) -> Catalogue:
@@ -60,21 +61,28 @@ class CatalogueKeeper:
         """Fetch every group; what fails keeps what it had. True if all came."""
         names = self._venue.capabilities.instrument_groups
         answers = await asyncio.gather(*(self._venue.fetch_instruments(n) for n in names), return_exceptions=True)
-        failed = 0
+        failures: dict[str, Exception] = {}
         for name, answer in zip(names, answers, strict=True):
             if isinstance(answer, Exception):
-                failed += 1
-                extra = {"exchange": self._venue.name, "group": name, "error": str(answer)}
-                bug = None if isinstance(answer, GatewayError) else answer
-                log.warning("catalogue_failed", extra=extra, exc_info=bug)
+                failures[name] = answer
             elif isinstance(answer, BaseException):
                 raise answer
             else:
                 self._groups[name] = answer
-        if failed < len(names):
+        self._tell(failures)
+        if len(failures) < len(names):
             self._build()
             await asyncio.to_thread(self._remember)
-        return not failed
+        return not failures
+
+    def _tell(self, failures: dict[str, Exception]) -> None:
+        """One line for a failure, however often it is repeated."""
+        words = {name: str(error) for name, error in failures.items()}
+        if words and words != self._failing:
+            extra = {"exchange": self._venue.name, "groups": ",".join(words), "error": "; ".join({*words.values()})}
+            bug = next((error for error in failures.values() if not isinstance(error, GatewayError)), None)
+            log.warning("catalogue_failed", extra=extra, exc_info=bug)
+        self._failing = words
 
     def _build(self) -> None:
         instruments = [instrument for group in self._groups.values() for instrument in group]

@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -258,13 +259,13 @@ def demo(command: str) -> Iterator[str]:
 
 
 def started(process: "subprocess.Popen[bytes]", output: IO[bytes]) -> str:
-    """The URL in what the gateway says once it has started."""
+    """The URL that the gateway says it will be at, once it answers there."""
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and process.poll() is None:
         output.seek(0)
-        text = output.read()
-        if b" started " in text and (url := URL.search(text)):
-            return url[0].decode()
+        if url := URL.search(output.read()):
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{url[0].decode()}/healthz", timeout=5):
+                return url[0].decode()
         time.sleep(0.05)
     output.seek(0)
     raise SystemExit(f"the gateway did not start: {output.read().decode(errors='replace')}")

@@ -117,6 +117,8 @@ async def test_closing_the_pool_waits_until_every_socket_has_closed(make: Make, 
     pool, before = make(share_from=2), asyncio.all_tasks()
     feeds = [pool.open(one, Ear()) for one in streams(venue, 4)]
     lines = [await venue.line(), await venue.line()]
+    for line in lines:
+        await line.hear_subscriptions(2)
     pool.close(feeds[0])
     pool.close(feeds[2])  # with it the first socket is on its way out
     await pool.aclose()

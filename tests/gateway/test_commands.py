@@ -111,6 +111,12 @@ def test_an_unknown_field_is_refused_with_the_known_ones(message: dict[str, Any]
     assert refusal(message) == ("INVALID_COMMAND", "x", allowed)
 
 
+def test_snapshots_are_not_asked_for_in_batches() -> None:
+    code, field, _ = refusal({"op": "snapshot", "channel": "orderbook", "topics": []})
+
+    assert (code, field) == ("INVALID_COMMAND", "topics")
+
+
 @pytest.mark.parametrize("channel", [None, "trade", "ticker", 5, ["trades"]])
 def test_an_unknown_channel_is_refused_with_the_known_ones(channel: Any) -> None:
     assert refusal({"op": "subscribe", "channel": channel}) == (

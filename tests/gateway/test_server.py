@@ -62,6 +62,8 @@ class Door:
         self.writers: list[Writer] = []
         self.connections: list[GatewayProtocol] = []
         self.ended = 0  # endpoints that have returned
+        self.busy = asyncio.Event()  # set while an endpoint is busy with a command
+        self.done = asyncio.Event()  # set by a test to end that
         self._max_pending = max_pending
 
     async def endpoint(self, websocket: WebSocket) -> None:
@@ -81,12 +83,15 @@ class Door:
             self.ended += 1
 
     async def answer(self, websocket: WebSocket, text: str) -> None:
-        if text == "close me":
-            self.send("before")
-            await websocket.close(4000)
-            self.send("after")
-        else:
-            await websocket.send_text(text)
+        match text:
+            case "close me":
+                await websocket.close(4000)
+                await push_for_a_while(self)
+            case "be busy":
+                self.busy.set()
+                await self.done.wait()
+            case _:
+                await websocket.send_text(text)
 
     def send(self, text: str) -> None:
         self.topic.send(frame(text.encode()))
@@ -289,8 +294,8 @@ async def test_a_client_that_reads_nothing_is_reset_and_does_not_hold_up_another
             async with asyncio.timeout(1.0):  # while the other is stuck, each frame arrives at once
                 assert str(await reading.recv()).rstrip("x") == str(sent - 1)
 
+        await until(lambda: door.ended == 1)  # although it still reads nothing
         was_reset = await stalled.drain()
-        await until(lambda: door.ended == 1)
 
     assert was_reset
     assert (door.writers[1].closed, sent > 10) == (True, True)
@@ -354,9 +359,9 @@ async def test_no_data_follows_the_close_frame_of_the_application() -> None:
     door = Door()
     async with serving(door) as port, raw_client(port) as one:
         await until(lambda: len(door.writers) == 1)
+        door.send("before")
         await one.send(masked(b"close me"))
         await until(lambda: door.ended == 1)
-        await push_for_a_while(door)
         await one.send(masked(Close(4000, "").serialize(), Opcode.CLOSE))
         await one.drain()
 
@@ -435,27 +440,41 @@ async def test_a_client_that_vanishes_takes_its_endpoint_with_it() -> None:
     async with serving(door) as port:
         async with raw_client(port):
             await until(lambda: len(door.writers) == 1)
+
         await until(lambda: door.ended == 1)
 
-        (writer,), (connection,) = door.writers, door.connections
+
+@on_each_loop
+async def test_nothing_is_written_to_a_client_that_vanished_while_its_endpoint_is_busy() -> None:
+    door = Door()
+    async with serving(door) as port:
+        async with raw_client(port) as one:
+            await one.send(masked(b"be busy"))
+            await door.busy.wait()
+            (writer,), (connection,) = door.writers, door.connections
+
+        await until(lambda: writer.closed)
         connection.write(b"nobody is there")
         connection.cut(4101, "nobody is there")
 
-        assert (writer.closed, connection.buffered) == (True, 0)
+        assert (door.ended, connection.buffered) == (0, 0)
+        door.done.set()
+        await until(lambda: door.ended == 1)
 
 
 @on_each_loop
 async def test_a_shutdown_is_not_held_up_by_a_client_that_reads_nothing() -> None:
-    door = Door()
-    loop = asyncio.get_running_loop()
-    async with serving(door) as port, raw_client(port, receive_buffer=4_096):
-        await until(lambda: len(door.writers) == 1)
-        while door.writers[0].paused_at is None:
-            door.send("x" * 5_000)
-            await asyncio.sleep(0)
-        began = loop.time()
+    door, loop = Door(), asyncio.get_running_loop()
+    async with AsyncExitStack() as clients:
+        async with serving(door) as port:
+            await clients.enter_async_context(raw_client(port, receive_buffer=4_096))
+            await until(lambda: len(door.writers) == 1)
+            while door.writers[0].paused_at is None:
+                door.send("x" * 5_000)
+                await asyncio.sleep(0)
+            began = loop.time()
 
-    assert loop.time() - began < 3.0  # uvicorn alone would wait for its own grace of 5 s
+        assert loop.time() - began < 3.0  # uvicorn alone would wait out its own grace of 5 s
 
 
 # -- listening ---------------------------------------------------------------------------------------------------------

@@ -6,9 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from exchanges.errors import GatewayError, SubscribeFailed
+from gateway import metrics
 from gateway.writer import PING_FRAME, Writer
 from tests.topics.reader import Turns
-from topics.fanout import Fanout
+from topics.fanout import WRITES_PER_TURN, Fanout
 from topics.frame import frame
 from topics.key import TopicKey
 
@@ -37,14 +38,14 @@ class Connection:
 class Client:
     """A writer, its connection, and the turns in which it writes."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, max_pending: int = MAX_PENDING) -> None:
         self.turns = Turns()
         self.connection = Connection()
         self.failures: list[tuple[TopicKey, GatewayError, bool]] = []
         self.writer = Writer(
             self.connection,
             self.turns.tick,
-            max_pending=MAX_PENDING,
+            max_pending=max_pending,
             failed=lambda key, error, gone: self.failures.append((key, error, gone)),
         )
         self.connection.gone = self.writer.gone
@@ -125,10 +126,31 @@ async def test_what_was_held_is_written_once_when_the_client_drains(client: Clie
         client.turns.take()
 
     client.writer.resumed()
-    client.writer.push(b"3")
     client.turns.take_all()
 
-    assert client.connection.writes == [b"123"]
+    assert client.connection.writes == [b"12"]
+
+
+async def test_what_comes_as_the_client_drains_goes_along(client: Client) -> None:
+    client.writer.paused()
+    client.writer.push(b"1")
+
+    client.writer.resumed()
+    client.writer.push(b"2")
+    client.turns.take_all()
+
+    assert client.connection.writes == [b"12"]
+
+
+async def test_a_client_of_many_frames_takes_one_place_among_the_writes_of_a_turn(client: Client) -> None:
+    others: list[str] = []
+    for _ in range(WRITES_PER_TURN):
+        client.writer.push(b"x")
+    client.turns.tick.write(lambda: others.append("written"))
+
+    client.turns.take()
+
+    assert others == ["written"]
 
 
 async def test_draining_without_anything_owed_writes_nothing(client: Client) -> None:
@@ -163,6 +185,18 @@ async def test_a_client_that_is_owed_too_much_is_cut(client: Client, buffered: i
     assert client.writer.closed is cut
 
 
+async def test_the_most_that_was_ever_owed_to_one_client_is_remembered() -> None:
+    most = Writer.peak + 1
+    client = Client(max_pending=most)
+
+    for size in (most, 1):
+        client.writer.push(b"x" * size)
+        client.turns.take()
+
+    (peak,) = metrics.PENDING_PEAK.collect()
+    assert (Writer.peak, peak.samples[0].value) == (most, most)
+
+
 async def test_what_was_written_is_owed_no_more(client: Client) -> None:
     for _ in range(5):
         client.writer.push(b"x" * MAX_PENDING)
@@ -186,10 +220,10 @@ async def test_nothing_is_written_after_the_client_has_gone(client: Client) -> N
     client.writer.push(b"1")
     client.writer.gone()
 
-    client.writer.push(b"2")
     client.turns.take()
+    client.writer.push(b"2")
 
-    assert client.connection.writes == []
+    assert (client.turns.take(), client.connection.writes) == (False, [])
 
 
 async def test_a_client_is_cut_once(client: Client) -> None:

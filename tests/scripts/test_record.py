@@ -91,7 +91,7 @@ async def test_a_recorded_stream_drives_a_book_to_the_venues_own(
     async def complete() -> bool:
         return best(read(file.getvalue()), case) == true_book
 
-    await processes.until(lambda: recorded(6))
+    await processes.until(lambda: recorded(5))
     await control.post("/control/freeze", json={"frozen": True})
     true_book = await truth(control, exchange, case)
     await processes.until(complete)
@@ -107,7 +107,7 @@ async def test_each_line_says_what_it_is_and_when_and_whence_it_came(simulator_u
     file = tmp_path / "trades.jsonl.gz"
     outcome = await python(
         "record.py",
-        *("--exchange", "bybit", "--channel", "trades", "--symbol", "BTCUSDT", "--seconds", "1.5", "--out", file),
+        *("--exchange", "bybit", "--channel", "trades", "--symbol", "BTCUSDT", "--seconds", "1", "--out", file),
         environment=processes.simulated(simulator_url),
     )
     lines = read(gzip.decompress(file.read_bytes()))

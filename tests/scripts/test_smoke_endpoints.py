@@ -53,12 +53,12 @@ def test_the_powershell_script_has_a_check_of_every_name(name: str) -> None:
     assert re.search(rf"Test-Check \S+ ['\"]{re.escape(written)}['\"]", text)
 
 
-async def test_a_spot_market_can_be_named(demo_url: str) -> None:
-    outcome = await python(
-        "smoke_endpoints.py", "--base-url", demo_url, "--exchange", "binance", "--symbol", "BTC/USDT"
-    )
-    assert outcome.status == 0
-    assert [line for line in outcome.lines if "ws orderbook: topic echo" in line and "type spot" in line]
+async def test_a_spot_market_can_be_named_where_the_name_would_also_mean_the_perpetual(demo_url: str) -> None:
+    which = ("--exchange", "binance", "--symbol", "BTC/USDT", "--wait-seconds", "0.5")
+    outcome = await python("smoke_endpoints.py", "--base-url", demo_url, *which)
+    verdicts = {name: verdict for verdict, exchange, name in checked(outcome) if exchange == "binance"}
+    assert [line for line in outcome.lines if line.endswith("markets, BTC/USDT chosen")]
+    assert all(verdicts[f"POST /v1/fetch{what}"] == "PASS" for what in ("Trades", "OHLCV", "OrderBook"))
 
 
 async def test_a_market_that_is_not_listed_fails_and_names_some_that_are(demo_url: str) -> None:

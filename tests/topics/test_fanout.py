@@ -243,6 +243,17 @@ def test_joining_twice_is_joining_once(turns: Turns, fanout: Fanout) -> None:
     assert (member.pushes, len(fanout)) == ([b"1"], 1)
 
 
+def test_who_left_is_no_subscriber_any_more(fanout: Fanout) -> None:
+    leaver, other = Member(), Member()
+    for member in (leaver, other):
+        fanout.add(member)
+    assert fanout.subscribers() == (leaver, other)
+
+    fanout.remove(leaver)
+
+    assert fanout.subscribers() == (other,)
+
+
 def test_leaving_without_having_joined_changes_nothing(fanout: Fanout) -> None:
     fanout.add(Member())
 

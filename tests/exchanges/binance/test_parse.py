@@ -50,9 +50,9 @@ TRADES: list[tuple[str, Parser, str, list[Event]]] = [
                 id="2210457782",
                 timestamp_ms=1_794_301_201_002,
                 taker_side="sell",
-                price=3117.44,
-                amount=12.007,
-                cost=37431.10208,  # exact, where the product of the floats is not
+                price=3117.47,
+                amount=15.371,
+                cost=47918.63137,  # exact, where the product of the floats is not
             )
         ],
     ),
