@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PEERS := .venv-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check format peers bench lock clean
+.PHONY: help demo run test check format peers live bench lock clean
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,10 @@ $(PEERS)/.ready: scripts/peers-requirements.txt
 
 peers: $(READY) $(PEERS)/.ready ## ccxt.pro against the simulator, and its validators on what we send
 	$(PEERS)/bin/python scripts/peers.py
+	$(PEERS)/bin/python scripts/check_shapes.py
+
+live: $(READY) ## the live tests, against the real exchanges: the drift check
+	$(BIN)/python -m pytest -q -m live tests/live
 
 bench: $(READY) $(PEERS)/.ready ## parse throughput, beside ccxt's in the same run
 	$(BIN)/python scripts/bench_ingest.py

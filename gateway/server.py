@@ -25,6 +25,7 @@ NOTSENT_LOWAT = 16 * 1024
 TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset; abort() alone leaves the kernel sending
 SHUTDOWN_GRACE = 1.0
+BACKLOG = 2048
 
 
 class Sink(Protocol):
@@ -134,7 +135,7 @@ def server(app: Any, *, command_bytes: int) -> Server:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket.
+    """A socket that listens; connections wait until a server takes them.
 
     Raises:
         OSError: the address cannot be had.
@@ -145,6 +146,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
+        listening.listen(BACKLOG)  # who comes while the gateway starts waits, in place of being refused
     except BaseException:
         listening.close()
         raise

@@ -34,6 +34,8 @@ def parse(raw: bytes) -> Parsed:
             return parse_book(raw)
         message = orjson.loads(raw)
         channel = message["channel"]
+        if channel == "l2Book":
+            return parse_book(raw)  # it has no levels, and is refused for that
         if channel in PARSERS:
             return PARSERS[channel](message["data"])
         return CONTROL[channel](message) if channel in CONTROL else ("", [Unknown(kind=str(channel))])
@@ -53,7 +55,7 @@ def stream_name(subscription: dict[str, Any]) -> str:
 
 def parse_trades(data: list[dict[str, Any]]) -> Parsed:
     """``trades``, oldest first; ``side`` is the aggressor's. ``tid`` is a hash: unique, and in no order."""
-    return (f"trades:{data[0]['coin']}", [trade(row) for row in data]) if data else ("", [])
+    return (f"trades:{data[0]['coin']}", [trade(row) for row in data]) if data != [] else ("", [])
 
 
 class BookLevel(Struct):
