@@ -20,8 +20,8 @@ class BookSide:
     """One side's levels by price, the best of them sorted.
 
     Only the *window*, the levels at or better than an edge, is kept in order. The rest is a dict, removed levels
-    included, and is looked into when the window runs out: 100 changes cost 11 µs, with a fully sorted side 28
-    (``scripts/bench_ingest.py``).
+    included, and is looked into when the window runs out: half the cost of a fully sorted side
+    (``scripts/bench_choices.py``).
     """
 
     __slots__ = ("_amounts", "_complete", "_edge", "_is_bid", "_size", "_window")

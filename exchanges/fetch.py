@@ -6,6 +6,7 @@ settings say.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -20,6 +21,8 @@ TIMEOUT = 10.0  # seconds for a whole answer
 MAX_BODY = 32 * 1024 * 1024  # Binance spot's exchangeInfo is the largest known, at about 16 MiB
 MAX_CONNECTIONS = 10
 USER_AGENT = "market-gateway"  # Hyperliquid was reported to answer 429 to a request without one
+
+log = logging.getLogger("exchanges.fetch")
 
 T = TypeVar("T")
 Refusal = Callable[[int, Any], GatewayError | None]
@@ -136,3 +139,25 @@ def within(trades: Sequence[Trade], *, since: int | None, until: int | None, lim
         if (since is None or trade.timestamp_ms >= since) and (until is None or trade.timestamp_ms <= until)
     ]
     return fitting[:limit] if since is not None else fitting[-limit:]
+
+
+def readable(exchange: str, rows: Sequence[Any], parse: Callable[[Any], T]) -> list[T]:
+    """What ``parse`` makes of each row; the rows stand on their own, and what cannot be read is counted and left out.
+
+    Raises:
+        BadMessage: not one can be read.
+    """
+    found: list[T] = []
+    problems: list[str] = []
+    for row in rows:
+        try:
+            found.append(parse(row))
+        except UNREADABLE as error:
+            problems.append(repr(error))
+    if problems:
+        metrics.SKIPPED_ROWS.labels(exchange).inc(len(problems))
+        extra = {"exchange": exchange, "rows": len(problems), "of": len(rows), "first": problems[0][:200]}
+        log.warning("rows_skipped", extra=extra)
+    if problems and not found:
+        raise BadMessage(exchange, problems[0])
+    return found

@@ -19,3 +19,6 @@ SILENT_STREAMS = Counter(
 )
 REQUESTS = Counter("gateway_upstream_requests", "REST requests, by outcome", ["exchange", "outcome"])
 CATALOGUE = Gauge("gateway_catalogue_instruments", "Instruments in the catalogue", ["exchange"])
+SKIPPED_ROWS = Counter(
+    "gateway_catalogue_rows_skipped", "Rows of a list of markets that could not be read", ["exchange"]
+)

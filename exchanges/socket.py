@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from exchanges import metrics
 from exchanges.errors import BadMessage, SubscribeFailed
-from exchanges.events import Unknown
+from exchanges.events import Refused, Unknown
 from exchanges.feed import Feed
 from exchanges.venue import Endpoint, Parsed
 
@@ -195,6 +195,8 @@ class Socket:
             feed.receive(events, self.now_ms())
             if self._cautious and feed.accepted:
                 self._wake.set()
+        elif isinstance(events[0], Refused):  # of no request we know: about the socket as a whole
+            log.warning("refused", extra={"exchange": self.exchange, "stream": "", "reason": events[0].reason[:200]})
 
     def _on_unknown(self, kind: str) -> None:
         metrics.UNKNOWN_MESSAGES.labels(self.exchange).inc()

@@ -83,7 +83,7 @@ def iso8601(timestamp_ms: int) -> str:
     return _to_seconds(timestamp_ms // 1000) + MILLISECONDS[timestamp_ms % 1000]
 
 
-@lru_cache(maxsize=1024)  # trades of one second share it: 0.2 µs instead of 1.4
+@lru_cache(maxsize=1024)  # trades of one second share it
 def _to_seconds(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 

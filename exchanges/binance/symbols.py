@@ -1,4 +1,4 @@
-"""``exchangeInfo`` → instruments. Pure.
+"""``exchangeInfo`` → instruments. Pure, but for counting the rows it cannot read.
 
 Source: https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api/Exchange-Information
 """
@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from exchanges.errors import UNREADABLE, BadMessage
+from exchanges.fetch import readable
 from exchanges.instrument import Instrument, unified_symbol
 
 
@@ -18,7 +19,7 @@ def instruments(answer: dict[str, Any], *, market: str) -> list[Instrument]:
     """
     one = future if market == "linear" else spot
     try:
-        return [one(row) for row in answer["symbols"]]
+        return readable("binance", answer["symbols"], one)
     except UNREADABLE as error:
         raise BadMessage("binance", repr(error)) from error
 

@@ -1,4 +1,4 @@
-"""``instruments-info`` → instruments. Pure.
+"""``instruments-info`` → instruments. Pure, but for counting the rows it cannot read.
 
 Source: https://bybit-exchange.github.io/docs/v5/market/instrument
 """
@@ -6,7 +6,7 @@ Source: https://bybit-exchange.github.io/docs/v5/market/instrument
 from datetime import UTC, datetime
 from typing import Any
 
-from exchanges.errors import UNREADABLE, BadMessage
+from exchanges.fetch import readable
 from exchanges.instrument import Instrument, unified_symbol
 
 
@@ -17,10 +17,7 @@ def instruments(rows: list[dict[str, Any]], *, market: str) -> list[Instrument]:
         BadMessage: the answer is not what Bybit documents.
     """
     one = spot if market == "spot" else contract
-    try:
-        return [one(row, market) for row in rows]
-    except UNREADABLE as error:
-        raise BadMessage("bybit", repr(error)) from error
+    return readable("bybit", rows, lambda row: one(row, market))
 
 
 def contract(row: dict[str, Any], market: str) -> Instrument:

@@ -17,8 +17,8 @@ MONTH_MS = 31 * 86_400_000
 
 
 def refusal(status: int, answer: Any) -> GatewayError | None:
-    """There are no error objects: 4xx come as text, and an unknown coin or dex as 500 with ``null``."""
-    if status == 500 and answer is None:
+    """There are no error objects: 4xx come as text, and an unknown coin or dex as ``null`` with 500 or with 200."""
+    if status in (200, 500) and answer is None:
         return UpstreamError("hyperliquid does not know what it was asked for")
     if status >= 500:
         return VenueUnavailable(f"hyperliquid answered with HTTP status {status}")

@@ -1,4 +1,4 @@
-"""``allPerpMetas`` and ``spotMeta`` → instruments. Pure.
+"""``allPerpMetas`` and ``spotMeta`` → instruments. Pure, but for counting the rows it cannot read.
 
 Coin names are case-sensitive (``kPEPE``, ``xyz:SP500``, ``@107``) and are taken from the lists as they are; unified
 names follow CCXT: ``KPEPE/USDC:USDC``, ``XYZ-SP500/USDC:USDC``, ``HYPE/USDC``.
@@ -9,6 +9,7 @@ Source: https://hyperliquid.gitbook.io/hyperliquid-docs/for-developers/api/info-
 from typing import Any
 
 from exchanges.errors import UNREADABLE, BadMessage
+from exchanges.fetch import readable
 from exchanges.instrument import Instrument, unified_symbol
 
 # Bridged assets under the names the rest of the world uses, as CCXT has them.
@@ -36,7 +37,8 @@ def perp_instruments(metas: list[dict[str, Any]], spot_meta: dict[str, Any]) -> 
     """
     try:
         tokens = _tokens(spot_meta)
-        return [perp(row, collateral=tokens[meta["collateralToken"]]) for meta in metas for row in meta["universe"]]
+        rows = [(row, meta["collateralToken"]) for meta in metas for row in meta["universe"]]
+        return readable("hyperliquid", rows, lambda pair: perp(pair[0], collateral=tokens[pair[1]]))
     except UNREADABLE as error:
         raise BadMessage("hyperliquid", repr(error)) from error
 
@@ -46,7 +48,7 @@ def spot_instruments(spot_meta: dict[str, Any]) -> list[Instrument]:
     try:
         tokens = _tokens(spot_meta)
         sizes = {token["index"]: token["szDecimals"] for token in spot_meta["tokens"]}
-        return [spot(row, tokens, sizes) for row in spot_meta["universe"]]
+        return readable("hyperliquid", spot_meta["universe"], lambda row: spot(row, tokens, sizes))
     except UNREADABLE as error:
         raise BadMessage("hyperliquid", repr(error)) from error
 

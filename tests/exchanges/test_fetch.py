@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 
 from exchanges.errors import BadMessage, GatewayError, SubscribeFailed, VenueBusy, VenueTimeout, VenueUnavailable
 from exchanges.events import Level
-from exchanges.fetch import MAX_BODY, TIMEOUT, Fetcher, read_answer, retry_after, within
+from exchanges.fetch import MAX_BODY, TIMEOUT, Fetcher, read_answer, readable, retry_after, within
 from tests.exchanges.toy_venue import Bell, trade
 from tests.exchanges.web import Answer, Request, Web
 
@@ -289,3 +289,25 @@ def test_recent_trades_are_cut_from_their_beginning_with_since_and_from_their_en
     trades = [trade(str(time), timestamp_ms=time) for time in TIMES]
     found = within(trades, since=since, until=until, limit=limit)
     assert [one.timestamp_ms for one in found] == times
+
+
+# -- rows that stand on their own --------------------------------------------------------------------------------------
+
+
+def test_one_row_that_cannot_be_read_is_left_out_and_counted() -> None:
+    before = skipped()
+    assert readable("toy", ["1", "x", "3"], int) == [1, 3]
+    assert skipped() == before + 1
+
+
+def test_rows_of_which_none_can_be_read_are_a_bad_message() -> None:
+    with pytest.raises(BadMessage):
+        readable("toy", ["x", "y"], int)
+
+
+def test_no_rows_are_no_error() -> None:
+    assert readable("toy", [], int) == []
+
+
+def skipped() -> float:
+    return REGISTRY.get_sample_value("gateway_catalogue_rows_skipped_total", {"exchange": "toy"}) or 0.0
