@@ -200,6 +200,8 @@ class Feed:
 
     def _again(self, reason: str) -> None:
         assert self._carrier is not None
+        if self._state == "live":
+            self._change("resyncing", reason)  # what was missed meanwhile has to be made up for
         self._broken = True
         self.asked_at = None  # until it is sent, which may take a while on a paced socket, nobody waits for an answer
         self._carrier.resubscribe(self, reason)

@@ -15,7 +15,7 @@ from exchanges.errors import SubscriptionLimit
 from exchanges.events import Candle, Trade
 from topics import metrics
 from topics.key import Cursor, TopicKey
-from topics.ring import Ring, Row
+from topics.ring import MAX_ROWS, Ring, Row
 from topics.topic import Topic
 from topics.wire import book_view, candle_json, rows_of, trade_row
 
@@ -115,12 +115,13 @@ class Trades:
 
 
 class Candles:
-    """The newest state of each candle, by open time."""
+    """The newest state of each candle, by open time; what says nothing new is left out."""
 
     def __init__(self, topic: Topic, ring: Ring) -> None:
         self._topic = topic
         self.ring = ring
         self._pending: dict[int, Candle] = {}
+        self._known: dict[int, Candle] = {}  # the newest state of the newest candles, by open time
         self._newest: Cursor | None = None  # of the ring
         self._received_ms = 0
 
@@ -132,7 +133,10 @@ class Candles:
 
     def accept(self, events: Sequence[Candle]) -> bool:
         for candle in events:
-            self._pending[candle.open_time_ms] = candle
+            if self._known.get(candle.open_time_ms) != candle:
+                self._known[candle.open_time_ms] = self._pending[candle.open_time_ms] = candle
+        while len(self._known) > MAX_ROWS:
+            del self._known[min(self._known)]
         return bool(self._pending)
 
     def prime(self, cursor: Cursor, history: Sequence[Candle], received_ms: int) -> bool:

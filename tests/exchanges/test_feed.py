@@ -156,6 +156,18 @@ async def test_a_silent_stream_is_asked_for_again_when_the_market_traded_meanwhi
     assert (carrier.again, tape.asked) == (["silent while the market trades"], 2)
 
 
+async def test_a_stream_that_was_silent_is_not_live_until_it_is_acknowledged_afresh() -> None:
+    ear, tape = Ear(), Tape("1")
+    feed, carrier = feed_of("trades.A", ear, witness=tape)
+    feed.receive([Accepted()], 1)
+    await pass_silence(feed, until=SILENCE)
+    tape.newest = "2"
+    await pass_silence(feed, until=2 * SILENCE)
+    feed.started(carrier, 3 * SILENCE)
+    feed.receive([Accepted()], 1)
+    assert ear.states == [("live", ""), ("resyncing", "silent while the market trades"), ("live", "")]
+
+
 async def test_a_silent_stream_of_a_quiet_market_is_left_alone() -> None:
     tape = Tape("1")
     feed, carrier = feed_of("trades.A", Ear(), witness=tape)

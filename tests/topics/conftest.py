@@ -1,20 +1,21 @@
 """One scripted venue, behind a manager or a single upstream, for the tests of everything above a feed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Protocol
 
 import pytest
 
-pytest.register_assert_rewrite("tests.topics.ring_contract")
+from exchanges.venue import Channel
+from tests.exchanges.jumping_loop import JumpingLoop
+from tests.topics.scripted_venue import EPOCH_MS, NOW_MS, ScriptedPool, ScriptedVenue, exchange, upstream
+from topics.history import History
+from topics.manager import Manager
+from topics.ring import Ring
+from topics.upstream import Upstream
 
-from exchanges.venue import Channel  # noqa: E402  # after the line above
-from tests.exchanges.jumping_loop import JumpingLoop  # noqa: E402
-from tests.topics.scripted_venue import EPOCH_MS, NOW_MS, ScriptedPool, ScriptedVenue, exchange, upstream  # noqa: E402
-from topics.history import History  # noqa: E402
-from topics.manager import Manager  # noqa: E402
-from topics.ring import Ring  # noqa: E402
-from topics.upstream import Upstream  # noqa: E402
+pytest.register_assert_rewrite("tests.topics.ring_contract")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -25,6 +26,13 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Any]:
     if item.get_closest_marker("jumping_clock"):
         return {"jumping": JumpingLoop}
     return {"asyncio": asyncio.new_event_loop}
+
+
+@pytest.fixture(autouse=True)
+def nothing_failed_unseen(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """A failure within a turn or a task is logged and not raised; no test may pass over one."""
+    yield
+    assert [record.getMessage() for record in caplog.get_records("call") if record.levelno >= logging.ERROR] == []
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from tests.topics.reader import Clock, Reader, Turns, numbers
 from tests.topics.scripted_venue import EPOCH_MS, candle, topic_key, trade, trades
 from topics.content import DEFAULT_TRADES, MAX_SEEN, Candles, Trades
 from topics.key import Cursor
-from topics.ring import MemoryRing, RingBudget
+from topics.ring import MAX_ROWS, MemoryRing, RingBudget
 from topics.topic import Topic
 
 
@@ -192,6 +192,24 @@ class TestCandles:
 
         assert reader.pushes == 0
         assert await self.first(content, rewind=9) == [(1, 100.0), (2, 3.0)]
+
+    async def test_what_a_fetch_after_a_reconnect_says_again_is_not_sent_again(
+        self, content: Candles, turns: Turns, reader: Reader
+    ) -> None:
+        content.prime(at(1), [candle(1), candle(2)], 5)
+        assert not content.accept([candle(1), candle(2)])
+        assert content.accept([candle(1), candle(2, close=3.0), candle(3)])
+        content.publish(at(2), 5)
+        turns.take()
+
+        assert [rows(frame) for frame in reader.messages] == [[(2, 3.0), (3, 100.0)]]
+
+    async def test_of_so_many_candles_only_the_newest_are_compared(self, content: Candles) -> None:
+        content.accept([candle(minute) for minute in range(MAX_ROWS + 1)])
+        content.publish(at(1), 5)
+
+        assert not content.accept([candle(MAX_ROWS)])
+        assert content.accept([candle(0)])
 
     async def test_no_history_is_no_event(self, content: Candles) -> None:
         assert not content.prime(at(1), [], 5)

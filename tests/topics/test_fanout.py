@@ -113,7 +113,9 @@ def test_publishing_does_not_wait_for_the_rest_of_many_writes(turns: Turns) -> N
 
 
 @pytest.mark.parametrize("stage", ["publish", "distribute", "write"])
-def test_a_failure_stops_neither_the_rest_of_the_turn_nor_the_turns_after(turns: Turns, stage: str) -> None:
+def test_a_failure_is_logged_and_stops_neither_the_rest_of_the_turn_nor_the_turns_after(
+    turns: Turns, caplog: pytest.LogCaptureFixture, stage: str
+) -> None:
     done: list[str] = []
     getattr(turns.tick, stage)(lambda: 1 // 0)
     getattr(turns.tick, stage)(lambda: done.append("same turn"))
@@ -124,6 +126,8 @@ def test_a_failure_stops_neither_the_rest_of_the_turn_nor_the_turns_after(turns:
     turns.take()
 
     assert done == ["same turn", "same turn, later", "next turn"]
+    assert [record.message for record in caplog.records] == ["turn_failed"]
+    caplog.clear()  # this one was meant
 
 
 # -- the members -------------------------------------------------------------------------------------------------------

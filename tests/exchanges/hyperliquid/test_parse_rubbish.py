@@ -46,11 +46,12 @@ def test_a_message_without_a_field_that_is_read_is_refused(file: str, path: Path
         parse(broken(file, *path, absent=True))
 
 
-NO_PRICE = ["NaN", "Infinity", "0", "-3117.4", "3117,4", "1e400", "", None, [], {}]
+NO_PRICE: list[Any] = ["NaN", "Infinity", "0", "-3117.4", "3117,4", "1e400", "", None, [], {}]
+NO_AMOUNT: list[Any] = ["NaN", "Infinity", "-1", None, []]
 BID: Path = ("levels", 0, 0)
 WRONG: list[tuple[str, Path, Any]] = [
     *[("trades-buy", (0, "px"), value) for value in (*NO_PRICE, "sNaN")],
-    *[("trades-buy", (0, "sz"), value) for value in ("0", "1e-400", "-1", "Infinity", None)],
+    *[("trades-buy", (0, "sz"), value) for value in (*NO_AMOUNT, "0", "1e-400")],
     ("trades-buy", (0, "side"), "b"),  # a third side is an error and no sell
     ("trades-buy", (0, "side"), None),
     ("trades-buy", (0, "side"), []),
@@ -60,7 +61,7 @@ WRONG: list[tuple[str, Path, Any]] = [
     ("trades-buy", (0,), None),
     ("trades-replay", (2, "px"), "NaN"),  # one rotten row, and the message is not trusted
     *[("book-plain", (*BID, "px"), value) for value in NO_PRICE],
-    *[("book-plain", (*BID, "sz"), value) for value in ("NaN", "-1", "Infinity", None, [])],
+    *[("book-plain", (*BID, "sz"), value) for value in NO_AMOUNT],
     ("book-plain", ("levels", 1, 1), ["3118.0", "33.9051"]),
     ("book-plain", ("levels", 1), None),
     ("book-plain", ("levels",), [[], [], []]),
@@ -73,9 +74,8 @@ WRONG: list[tuple[str, Path, Any]] = [
     ("book-plain", ("coin",), None),
     ("book-plain", ("coin",), 7),
     ("book-fast", ("fast",), "perhaps"),
-    *[("candle", (key,), value) for key in "ohlc" for value in ("NaN", "0", None)],
-    ("candle", ("v",), "-1"),
-    ("candle", ("v",), None),
+    *[("candle", (key,), value) for key in "ohlc" for value in NO_PRICE],
+    *[("candle", ("v",), value) for value in NO_AMOUNT],
     ("candle", ("t",), "1794301200000"),
     ("candle", ("t",), None),
     ("ack-trades", ("subscription",), None),

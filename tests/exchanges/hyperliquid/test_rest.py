@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -41,13 +41,6 @@ def candle_row(open_ms: int) -> dict[str, Any]:
     return times | {"o": "10.0", "c": "11.0", "h": "12.0", "l": "9.5", "v": "4.2", "n": 13}
 
 
-@pytest.fixture
-async def hyperliquid(web: Web) -> AsyncIterator[Hyperliquid]:
-    venue = Hyperliquid(rest_url=f"{web.url}/base")
-    yield venue
-    await venue.close()
-
-
 def says(web: Web, answer: object, status: int = 200) -> None:
     web.always(Answer(orjson.dumps(answer), status=status))
 
@@ -84,6 +77,7 @@ EMPTY_BOOK = {"coin": "@107", "time": T0, "levels": [[], []]}
         (book(1), EMPTY_BOOK, {"type": "l2Book", "coin": "@107"}),
         (book(20), EMPTY_BOOK, {"type": "l2Book", "coin": "@107"}),
     ],
+    ids=["trades", "trades of a time", "more trades than there are", "a shallow book", "a deep book"],
 )
 async def test_all_is_asked_of_one_address_as_json(
     hyperliquid: Hyperliquid, web: Web, ask: Ask, answer: Any, body: Any
@@ -154,7 +148,7 @@ async def test_recent_trades_come_oldest_first_whatever_the_venues_order(
     ],
 )
 async def test_recent_trades_are_cut_to_what_was_asked(
-    hyperliquid: Hyperliquid, web: Web, question: dict[str, int], ids: list[str]
+    hyperliquid: Hyperliquid, web: Web, question: dict[str, Any], ids: list[str]
 ) -> None:
     says(web, recent(("4", 40), ("3", 30), ("2", 20), ("1", 10)))
     assert [trade.id for trade in await trades(**question)(hyperliquid)] == ids
@@ -170,6 +164,7 @@ async def test_recent_trades_are_cut_to_what_was_asked(
         pytest.param("1m", {"since": 0}, {"startTime": 0, "endTime": 100 * MINUTE}, id="since the beginning of time"),
         pytest.param("1m", {"until": T0}, {"startTime": T0 - 100 * MINUTE, "endTime": T0}, id="until"),
         pytest.param("1m", {"until": 7}, {"startTime": 0, "endTime": 7}, id="until the beginning of time"),
+        pytest.param("1m", {"until": 0}, {"startTime": 0, "endTime": 0}, id="until the first millisecond"),
         pytest.param("1m", {"since": T0, "until": T0 + 9}, {"startTime": T0, "endTime": T0 + 9}, id="a short span"),
         pytest.param(
             "1m", {"since": T0, "until": T0 + DAY}, {"startTime": T0, "endTime": T0 + 100 * MINUTE}, id="a long span"
@@ -226,7 +221,7 @@ async def test_candles_come_as_the_venue_gives_them_and_are_never_said_to_be_clo
     ],
 )
 async def test_what_the_venue_gives_beyond_the_limit_is_cut_at_the_right_end(
-    hyperliquid: Hyperliquid, web: Web, question: dict[str, int], minutes: list[int]
+    hyperliquid: Hyperliquid, web: Web, question: dict[str, Any], minutes: list[int]
 ) -> None:
     says(web, [candle_row(T0 + minute * MINUTE) for minute in range(4)])
     found = await candles(**question)(hyperliquid)
@@ -271,3 +266,19 @@ async def test_both_groups_at_once_ask_for_the_tokens_once(hyperliquid: Hyperliq
     web.answer = lists
     await asyncio.gather(*(hyperliquid.fetch_instruments(group) for group in CAPABILITIES.instrument_groups))
     assert sorted(orjson.loads(request.body)["type"] for request in web.requests) == ["allPerpMetas", "spotMeta"]
+
+
+async def test_a_venue_that_is_closed_waits_for_no_answer(hyperliquid: Hyperliquid, web: Web) -> None:
+    heard = asyncio.Event()
+
+    async def never(_: Request) -> Answer:
+        heard.set()
+        return await asyncio.Future()
+
+    web.answer = never
+    asking = asyncio.ensure_future(trades()(hyperliquid))
+    async with asyncio.timeout(5):
+        await heard.wait()
+        await hyperliquid.close()
+        with pytest.raises(asyncio.CancelledError):
+            await asking

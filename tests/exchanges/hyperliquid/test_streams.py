@@ -32,8 +32,20 @@ def instrument(coin: str = "ETH", market: str = "perp") -> Instrument:
     )
 
 
+VENUE = Hyperliquid()  # it opens nothing before it is asked by REST, and is dear to make
+
+
 def stream(channel: Channel, coin: str = "ETH", market: str = "perp", **params: Any) -> Stream:
-    return Hyperliquid().stream(channel, instrument(coin, market), params)
+    return VENUE.stream(channel, instrument(coin, market), params)
+
+
+KINDS: list[tuple[Channel, int, str]] = [
+    ("trades", 5, "1m"),
+    ("orderbook", 5, "1m"),
+    ("orderbook", 20, "1m"),
+    ("ohlcv", 5, "1m"),
+    ("ohlcv", 5, "1M"),
+]
 
 
 ASKED: list[tuple[Channel, str, dict[str, Any], str, dict[str, Any]]] = [
@@ -129,13 +141,7 @@ def test_different_subscriptions_have_different_names() -> None:
     found = [
         stream(channel, coin, levels=levels, timeframe=timeframe).name
         for coin in ("PEPE", "kPEPE", "KPEPE", "xyz:PEPE", "@1", "@10")
-        for channel, levels, timeframe in (
-            ("trades", 5, "1m"),
-            ("orderbook", 5, "1m"),
-            ("orderbook", 20, "1m"),
-            ("ohlcv", 5, "1m"),
-            ("ohlcv", 5, "1M"),
-        )
+        for channel, levels, timeframe in KINDS
     ]
     assert len(set(found)) == 30
 

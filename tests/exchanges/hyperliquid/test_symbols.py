@@ -156,6 +156,15 @@ def test_all_pairs_come_in_the_venues_order() -> None:
     assert [instrument.symbol for instrument in spots(HYPE, PURR)] == ["HYPE/USDC", "PURR/USDC"]
 
 
+def test_a_coin_that_cannot_be_read_does_not_take_the_others_along() -> None:
+    found = perps(dex(coin("ETH"), {"name": "?"}), dex(coin("new:BTC"), collateral=99), dex(coin("xyz:BTC")))
+    assert [instrument.venue_symbol for instrument in found] == ["ETH", "xyz:BTC"]
+
+
+def test_a_pair_that_cannot_be_read_does_not_take_the_others_along() -> None:
+    assert [instrument.venue_symbol for instrument in spots(pair("@5", 5), HYPE)] == ["@107"]
+
+
 LISTED = Catalogue(
     [
         *perps(dex(coin("HYPE"), coin("kPEPE"), coin("MATIC", isDelisted=True)), dex(coin("xyz:HYPE"))),
