@@ -99,7 +99,7 @@ class Fetcher:
         try:
             answer = orjson.loads(content)
         except orjson.JSONDecodeError:
-            answer = None if status >= 400 else content
+            answer = content  # a firewall's page, or nothing; a refusal that means null sees None
         if refusal := self._refusal(status, answer):
             self._count("refused")
             raise refusal
