@@ -5,7 +5,7 @@ A socket is one category, and inverse contracts count in another way than the re
 
 from collections.abc import Callable
 from decimal import ROUND_DOWN, Decimal
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import orjson
 from msgspec import Struct, convert
@@ -105,7 +105,7 @@ def parse_trades(message: dict[str, Any], counting: Counting) -> list[Event]:
     """
     return [
         Trade(
-            id=row["i"],
+            id=convert(row["i"], str),
             timestamp_ms=row["T"],
             taker_side=TAKER_SIDES[row["S"]],
             price=float(row["p"]),
@@ -125,7 +125,7 @@ class Book(Struct):
 
 class BookMessage(Struct):
     topic: str
-    type: str
+    type: Literal["snapshot", "delta"]  # a third is an error and not a delta
     ts: int
     data: Book
 
@@ -160,7 +160,7 @@ def parse_candles(message: dict[str, Any], counting: Counting) -> list[Event]:
             low=float(row["low"]),
             close=float(row["close"]),
             volume=float(row[counting.volume]),
-            closed=row["confirm"],
+            closed=convert(row["confirm"], bool),
         )
         for row in message["data"]
     ]
@@ -169,7 +169,7 @@ def parse_candles(message: dict[str, Any], counting: Counting) -> list[Event]:
 def rest_trade(row: dict[str, Any], counting: Counting) -> Trade:
     """One row of REST ``recent-trade``; ``execId`` is the websocket's ``i``."""
     return Trade(
-        id=row["execId"],
+        id=convert(row["execId"], str),
         timestamp_ms=int(row["time"]),
         taker_side=TAKER_SIDES[row["side"]],
         price=float(row["price"]),

@@ -26,8 +26,8 @@ def refusal(status: int, answer: Any) -> GatewayError | None:
     """Errors come as HTTP 200 with a ``retCode``; HTTP 403 is the address's limit, or its country."""
     if status == 403:
         return VenueBusy("bybit refuses this address for now (HTTP status 403)", retry_after=BAN)
-    if not isinstance(answer, dict):
-        return None
+    if status >= 500 or not isinstance(answer, dict):
+        return None  # its servers' failure, or a page: the fetcher tells
     code = answer.get("retCode")
     if code == 0:
         return None
@@ -52,7 +52,7 @@ async def instruments(fetcher: Fetcher, base_url: str, *, category: str) -> list
 
 
 def _page(answer: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
-    return answer["result"]["list"], answer["result"].get("nextPageCursor", "")
+    return list(answer["result"]["list"]), answer["result"].get("nextPageCursor", "")
 
 
 async def trades(
@@ -80,14 +80,16 @@ async def candles(
 ) -> list[Candle]:
     """``kline``, ascending, the forming one last.
 
-    The venue gives the newest rows of a window, so the first rows from ``since`` need a window that ends with them.
+    The venue gives the newest rows of a window, so the first rows from ``since`` need a window that ends with them; and
+    it begins with the candle that contains the window's start, which opened before ``since``.
     """
+    limit = min(limit, MAX_CANDLES)
     interval_ms = MONTH_MS if timeframe == "1M" else TIMEFRAMES_MS[timeframe]
     query: dict[str, str | int] = {**_market(instrument), "interval": INTERVALS[timeframe]}
     query["limit"] = min(limit + 2, MAX_CANDLES)
     end = until
     if since is not None:
-        last_ms = since + limit * interval_ms
+        last_ms = since + limit * interval_ms - 1
         query["start"], end = since, last_ms if until is None else min(until, last_ms)
     if end is not None:
         query["end"] = end
@@ -101,7 +103,9 @@ async def candles(
         return [parse.rest_candle(row, counting, closed=n not in running) for n, row in enumerate(newest_first)][::-1]
 
     ascending = read_answer("bybit", rows)
-    return ascending[:limit] if since is not None else ascending[-limit:]
+    if since is None:
+        return ascending[-limit:]
+    return [candle for candle in ascending if candle.open_time_ms >= since][:limit]
 
 
 async def book(fetcher: Fetcher, base_url: str, instrument: Instrument, *, levels: int) -> BookSnapshot:
