@@ -194,6 +194,8 @@ class History:
 
     async def answer(self, request: Request) -> Answer:
         query = request.query
+        if int(query["limit"]) > 1000:
+            return Answer(b'{"retCode":10001,"retMsg":"params error: limit is invalid"}')
         start, end = int(query.get("start", "0")), int(query.get("end", str(10 * T0)))
         known = range(T0, T0 + self.minutes * MINUTE, MINUTE)
         opens = [at for at in known if start - MINUTE < at <= end][-int(query["limit"]) :]
@@ -223,6 +225,12 @@ async def test_candles_are_those_that_were_asked_for_ascending(
     web.answer = History(2000).answer
     found = await candles(**question)(bybit)
     assert [(candle.open_time_ms - T0) // MINUTE for candle in found] == list(minutes)
+
+
+async def test_of_short_months_no_more_come_than_were_asked_for(bybit: Bybit, web: Web) -> None:
+    says(web, {"list": klines(0, 1, 2)})  # February, March and April lie within twice 31 days
+    found = await candles(timeframe="1M", since=T0, limit=2)(bybit)
+    assert [candle.open_time_ms for candle in found] == [T0, T0 + MINUTE]
 
 
 @pytest.mark.parametrize(("market", "volume"), [("linear", 440.0), ("spot", 440.0), ("inverse", 41.5)])

@@ -66,7 +66,7 @@ async def test_a_result_that_is_not_documented_is_refused(bybit: Bybit, web: Web
 
 
 @ASKS
-@pytest.mark.parametrize("result", [None, [], {}, 7, {"list": None, "b": None}, {"list": 7, "b": 7}])
+@pytest.mark.parametrize("result", [None, {}, {"list": None, "b": None}], ids=repr)
 async def test_a_result_without_rows_is_refused(bybit: Bybit, web: Web, ask: Ask, result: Any) -> None:
     says(web, result)
     with pytest.raises(BadMessage):
@@ -74,7 +74,7 @@ async def test_a_result_without_rows_is_refused(bybit: Bybit, web: Web, ask: Ask
 
 
 @ASKS
-@pytest.mark.parametrize("answer", [None, [], 7, "text", {"retCode": 0}], ids=repr)
+@pytest.mark.parametrize("answer", [None, {"retCode": 0}], ids=repr)
 async def test_an_answer_without_a_result_is_refused(bybit: Bybit, web: Web, ask: Ask, answer: Any) -> None:
     web.always(Answer(orjson.dumps(answer)))
     with pytest.raises(BadMessage):

@@ -31,8 +31,11 @@ def instrument(venue_symbol: str = "ETHUSDT", market: str = "linear") -> Instrum
     )
 
 
+VENUE = Bybit()  # with its own addresses; streams are made without a word to anybody
+
+
 def stream(channel: Channel, venue_symbol: str = "ETHUSDT", market: str = "linear", **params: Any) -> Stream:
-    return Bybit().stream(channel, instrument(venue_symbol, market), params)
+    return VENUE.stream(channel, instrument(venue_symbol, market), params)
 
 
 INTERVALS = {
@@ -80,9 +83,8 @@ def test_every_depth_offered_is_served() -> None:
 
 
 def test_views_of_one_depth_share_a_stream() -> None:
-    venue = Bybit()
     views = [{"levels": 5}, {"levels": 200, "throttleMs": 250}, {"levels": 20, "mode": "delta"}]
-    first, *others = [venue.stream("orderbook", instrument(), params) for params in views]
+    first, *others = [stream("orderbook", **view) for view in views]
     assert others == [first, first]
 
 
@@ -159,10 +161,9 @@ def test_base_urls_may_be_replaced_and_paths_are_appended(urls: dict[str, str], 
 
 
 def test_streams_of_one_category_share_an_endpoint() -> None:
-    venue = Bybit()
-    trades, candles = venue.stream("trades", instrument(), {}), venue.stream("ohlcv", instrument(), {"timeframe": "1m"})
+    trades, candles = stream("trades"), stream("ohlcv", "BTCUSDT", timeframe="1m")
     assert trades.endpoint is candles.endpoint
-    assert trades.endpoint != venue.stream("trades", instrument(market="spot"), {}).endpoint
+    assert trades.endpoint != stream("trades", market="spot").endpoint
 
 
 def test_our_pings_keep_the_socket_and_their_pongs_count_as_life() -> None:

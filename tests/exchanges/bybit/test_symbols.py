@@ -1,5 +1,6 @@
 """``instruments-info`` → instruments; the rows are written from docs/venues/bybit.md."""
 
+import time
 from typing import Any
 
 import pytest
@@ -116,13 +117,6 @@ NAMES = [
     case("inverse", "inverse", inverse_row("BTCUSD"), "BTC/USD:BTC", "perp"),
     case("inverse, dated", "inverse", dated(inverse_row("BTCUSDZ26")), "BTC/USD:BTC-261225", "future"),
     case(
-        "dated by UTC",
-        "inverse",
-        dated(inverse_row("ETHUSDZ26", "ETH"), delivery=NEARLY_MIDNIGHT_MS),
-        "ETH/USD:ETH-261225",
-        "future",
-    ),
-    case(
         "a perpetual that will be delisted has a delivery time",
         "linear",
         contract_row("FTMUSDT", "FTM", deliveryTime="1736931600000"),
@@ -144,6 +138,17 @@ def test_the_coins_and_the_contract_type_make_the_unified_symbol(
     instrument = only(row, market)
     assert (instrument.symbol, instrument.kind, instrument.market) == (symbol, kind, market)
     assert instrument.venue_symbol == row["symbol"]
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the time zone of the process cannot be changed here")
+def test_a_delivery_date_is_utcs_wherever_we_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = dated(inverse_row("ETHUSDZ26", "ETH"), delivery=NEARLY_MIDNIGHT_MS)
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        symbol = only(row, "inverse").symbol
+    time.tzset()
+    assert symbol == "ETH/USD:ETH-261225"
 
 
 @pytest.mark.parametrize(("market", "row"), [("linear", contract_row("B")), ("spot", spot_row("B"))])
