@@ -18,6 +18,8 @@ Side = Literal["buy", "sell"]
 Price = Annotated[float, Meta(gt=0, lt=1e300)]
 Amount = Annotated[float, Meta(ge=0, lt=1e300)]
 Level = tuple[Price, Amount]
+# A venue's update number; -1 is Binance spot's for a listing without a book. Beyond 64 bits no frame could carry it.
+UpdateNumber = Annotated[int, Meta(ge=-1, le=2**63 - 1)]
 YEAR_10000_MS = 253_402_300_800_000  # no calendar goes further
 
 
@@ -109,3 +111,10 @@ def _check_time(timestamp_ms: object) -> None:
     """A venue's text or fraction in its place would fail where it is written for clients, far from here."""
     if not isinstance(timestamp_ms, int) or not 0 <= timestamp_ms < YEAR_10000_MS:
         raise ValueError(f"not a time: {timestamp_ms!r}")
+
+
+def integer_id(number: object) -> str:
+    """A trade's id where the venue counts: anything else (``null`` would become "None") is a ValueError."""
+    if type(number) is not int:
+        raise ValueError(f"not an id: {number!r}")
+    return str(number)

@@ -23,6 +23,8 @@ from exchanges.events import (
     Side,
     Trade,
     Unknown,
+    UpdateNumber,
+    integer_id,
 )
 from exchanges.venue import Parsed
 
@@ -92,10 +94,10 @@ def parse_trade(data: dict[str, Any]) -> list[Event]:
     return [_trade(data, id=data["t"])]
 
 
-def _trade(data: dict[str, Any], *, id: int) -> Trade:
+def _trade(data: dict[str, Any], *, id: object) -> Trade:
     price, amount = data["p"], data["q"]
     return Trade(
-        id=str(id),
+        id=integer_id(id),
         timestamp_ms=data["T"],
         taker_side=TAKER_SIDES[data["m"]],
         price=float(price),
@@ -125,8 +127,8 @@ class FuturesDepth(Struct):
     """``pu`` is the ``u`` of the event before. ``U`` says nothing: ids are shared by all symbols."""
 
     T: int
-    pu: int
-    u: int
+    pu: UpdateNumber
+    u: UpdateNumber
     b: list[Level]
     a: list[Level]
 
@@ -135,8 +137,8 @@ class SpotDepth(Struct):
     """Ids are the symbol's own, so the event before ended at ``U - 1``. There is no ``T``."""
 
     E: int
-    U: int
-    u: int
+    U: UpdateNumber
+    u: UpdateNumber
     b: list[Level]
     a: list[Level]
 
@@ -181,7 +183,7 @@ def parse_spot_depth(raw: bytes) -> Parsed:
 class DepthAnswer(Struct):
     """``T``, the matching time, is there on futures only."""
 
-    lastUpdateId: int
+    lastUpdateId: UpdateNumber
     bids: list[Level]
     asks: list[Level]
     T: int | None = None
@@ -196,7 +198,7 @@ def book(answer: Any) -> BookSnapshot:
 def recent_trade(row: dict[str, Any]) -> Trade:
     """One row of REST ``trades``; its cost is the venue's own product."""
     return Trade(
-        id=str(row["id"]),
+        id=integer_id(row["id"]),
         timestamp_ms=row["time"],
         taker_side=TAKER_SIDES[row["isBuyerMaker"]],
         price=float(row["price"]),

@@ -23,6 +23,7 @@ from exchanges.events import (
     Side,
     Trade,
     Unknown,
+    UpdateNumber,
 )
 from exchanges.venue import Parsed
 
@@ -118,7 +119,7 @@ def parse_trades(message: dict[str, Any], counting: Counting) -> list[Event]:
 
 
 class Book(Struct):
-    u: int
+    u: UpdateNumber
     b: list[Level]
     a: list[Level]
 

@@ -12,7 +12,7 @@ from msgspec import Struct, convert
 from msgspec.json import Decoder
 
 from exchanges.errors import UNREADABLE, BadMessage
-from exchanges.events import Accepted, Amount, BookSnapshot, Candle, Price, Side, Trade, Unknown
+from exchanges.events import Accepted, Amount, BookSnapshot, Candle, Price, Side, Trade, Unknown, integer_id
 from exchanges.venue import Parsed
 
 TAKER_SIDES: dict[str, Side] = {"B": "buy", "A": "sell"}
@@ -119,7 +119,7 @@ def parse_error(message: dict[str, Any]) -> Parsed:
 def trade(row: dict[str, Any]) -> Trade:
     price, amount = row["px"], row["sz"]
     return Trade(
-        id=str(row["tid"]),
+        id=integer_id(row["tid"]),
         timestamp_ms=row["time"],
         taker_side=TAKER_SIDES[row["side"]],
         price=float(price),

@@ -5,12 +5,12 @@ from typing import Any
 
 import orjson
 import pytest
-from msgspec import MsgspecError
+from msgspec import MsgspecError, ValidationError, convert
 
 from exchanges.binance import parse as binance
 from exchanges.bybit import parse as bybit
 from exchanges.errors import BadMessage
-from exchanges.events import BookDelta, BookSnapshot, Level
+from exchanges.events import BookDelta, BookSnapshot, Level, UpdateNumber, integer_id
 from exchanges.hyperliquid import parse as hyperliquid
 
 Rows = list[Any]  # (price, amount), as a venue writes them
@@ -104,3 +104,23 @@ def test_a_rest_book_with_what_is_no_level_is_refused_on_either_side(
     for bids, asks in (([("4", "1"), row], []), ([], [("6", "1"), row])):
         with pytest.raises(MsgspecError):
             body(bids, asks)
+
+
+# -- numbers that no frame could carry ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [2**63, -2, None, "x"])
+def test_an_update_number_that_no_frame_could_carry_is_refused(number: object) -> None:
+    with pytest.raises(ValidationError):
+        convert(number, UpdateNumber, strict=False)
+
+
+@pytest.mark.parametrize("number", [-1, 0, 2**63 - 1])
+def test_an_update_number_a_venue_gives_is_taken(number: int) -> None:
+    assert convert(number, UpdateNumber, strict=False) == number
+
+
+@pytest.mark.parametrize("number", [None, "5", 5.0, True, [5]])
+def test_an_id_that_is_no_integer_is_refused_and_never_becomes_a_text(number: object) -> None:
+    with pytest.raises(ValueError, match="not an id"):
+        integer_id(number)

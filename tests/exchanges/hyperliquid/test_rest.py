@@ -32,8 +32,8 @@ Ask = Callable[[Hyperliquid], Awaitable[Any]]
 
 
 def recent(*rows: tuple[str, int]) -> list[dict[str, Any]]:
-    """Rows by id and by their time after T0."""
-    return [{**TRADE_ROW, "tid": id, "time": T0 + after} for id, after in rows]
+    """Rows by id, a letter or digit read in base 36, and by their time after T0."""
+    return [{**TRADE_ROW, "tid": int(id, 36), "time": T0 + after} for id, after in rows]
 
 
 def candle_row(open_ms: int) -> dict[str, Any]:
@@ -130,7 +130,7 @@ async def test_recent_trades_come_oldest_first_whatever_the_venues_order(
 ) -> None:
     says(web, recent(*rows))
     # The fills of one order share a time; ids are hashes and say nothing of their order.
-    assert [trade.id for trade in await trades()(hyperliquid)] == ["b", "z", "a", "c"]
+    assert [trade.id for trade in await trades()(hyperliquid)] == [str(int(id, 36)) for id in "bzac"]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ async def test_recent_trades_are_cut_to_what_was_asked(
     hyperliquid: Hyperliquid, web: Web, question: dict[str, Any], ids: list[str]
 ) -> None:
     says(web, recent(("4", 40), ("3", 30), ("2", 20), ("1", 10)))
-    assert [trade.id for trade in await trades(**question)(hyperliquid)] == ids
+    assert [trade.id for trade in await trades(**question)(hyperliquid)] == [str(int(id, 36)) for id in ids]
 
 
 # -- candles -----------------------------------------------------------------------------------------------------------
