@@ -12,10 +12,12 @@ from typing import Any, Literal
 import orjson
 
 from exchanges.instrument import Instrument
-from topics.content import Books, Candles, Trades
+from topics.books import Books
+from topics.candles import Candles
 from topics.key import Cursor, TopicKey
 from topics.manager import Manager
 from topics.ring import MAX_YOUNG_EVENTS, Entry, Row
+from topics.trades import Trades
 from topics.upstream import Upstream
 from topics.wire import book_view, candle_json, rows_of, snapshot_view, trade_row
 

@@ -18,11 +18,14 @@ from exchanges.instrument import Instrument
 from exchanges.pool import Pool
 from exchanges.venue import Channel, Stream, Venue
 from topics import metrics
-from topics.content import Books, Candles, Content, Trades
+from topics.books import Books
+from topics.candles import Candles
+from topics.content import Content
 from topics.fanout import Subscriber, Tick
 from topics.key import TopicKey, resolve
 from topics.ring import MemoryRing, Ring, RingBudget
 from topics.topic import Topic
+from topics.trades import Trades
 from topics.upstream import Upstream
 
 log = logging.getLogger("topics.manager")

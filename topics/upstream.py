@@ -20,7 +20,8 @@ from exchanges.events import Candle, Trade
 from exchanges.feed import State
 from exchanges.venue import Stream
 from topics import metrics
-from topics.content import Books, Content
+from topics.books import Books
+from topics.content import Content
 from topics.fanout import Subscriber, Tick
 from topics.frame import frame
 from topics.key import Cursor, TopicKey

@@ -17,12 +17,15 @@ from exchanges.events import BookSnapshot, Candle, Trade
 from exchanges.feed import Feed, Listener
 from exchanges.instrument import Instrument
 from exchanges.venue import TIMEFRAMES_MS, Capabilities, Channel, Endpoint, Stream
-from topics.content import Books, Candles, Content, Trades
+from topics.books import Books
+from topics.candles import Candles
+from topics.content import Content
 from topics.fanout import Tick
 from topics.key import TopicKey
 from topics.manager import Exchange
 from topics.ring import MemoryRing, Ring, RingBudget
 from topics.topic import Topic
+from topics.trades import Trades
 from topics.upstream import Upstream
 
 SYMBOL = "BTC/USDT:USDT"

@@ -7,10 +7,11 @@ import pytest
 
 from tests.topics.reader import Clock, Reader, Turns, numbers
 from tests.topics.scripted_venue import EPOCH_MS, candle, topic_key, trade, trades
-from topics.content import DEFAULT_TRADES, MAX_SEEN, Candles, Trades
+from topics.candles import Candles
 from topics.key import Cursor
 from topics.ring import MAX_ROWS, MemoryRing, RingBudget
 from topics.topic import Topic
+from topics.trades import DEFAULT_TRADES, MAX_SEEN, Trades
 
 
 def at(seq: int) -> Cursor:

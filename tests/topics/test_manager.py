@@ -17,7 +17,7 @@ from exchanges.instrument import Instrument
 from exchanges.venue import Channel
 from tests.topics.reader import Reader, turns
 from tests.topics.scripted_venue import EPOCH_MS, SYMBOL, ScriptedPool, ScriptedVenue, book, exchange, trades
-from topics.content import MAX_VIEWS
+from topics.books import MAX_VIEWS
 from topics.key import TopicKey
 from topics.manager import Exchange, Manager
 from topics.upstream import Upstream

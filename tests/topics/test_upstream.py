@@ -9,8 +9,9 @@ from exchanges.errors import VenueTimeout
 from tests.topics.conftest import Start
 from tests.topics.reader import broken, go_live, join, numbers, say, turns
 from tests.topics.scripted_venue import EPOCH_MS, ScriptedVenue, candle, trades
-from topics.content import Candles, Trades
+from topics.candles import Candles
 from topics.key import Cursor
+from topics.trades import Trades
 from topics.upstream import MAX_HELD, Upstream
 
 

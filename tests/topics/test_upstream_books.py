@@ -7,7 +7,7 @@ from exchanges.events import BookDelta
 from tests.topics.conftest import Start
 from tests.topics.reader import Reader, turns
 from tests.topics.scripted_venue import EPOCH_MS, snapshot, topic_key
-from topics.content import MAX_VIEWS
+from topics.books import MAX_VIEWS
 from topics.key import Cursor
 from topics.upstream import Upstream
 

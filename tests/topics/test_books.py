@@ -8,7 +8,7 @@ import pytest
 from exchanges.errors import SubscriptionLimit
 from tests.topics.reader import Clock, Reader, Turns
 from tests.topics.scripted_venue import EPOCH_MS, book, topic_key
-from topics.content import MAX_VIEWS, Books
+from topics.books import MAX_VIEWS, Books
 from topics.key import Cursor
 from topics.topic import Topic
 
