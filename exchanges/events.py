@@ -41,6 +41,12 @@ class Trade(Struct, frozen=True, kw_only=True):
         _check_time(self.timestamp_ms)
 
 
+class VoidTrade(Struct, frozen=True, kw_only=True):
+    """An id the venue used up for something that is no public trade: nothing is missing there."""
+
+    id: str
+
+
 class Candle(Struct, frozen=True, kw_only=True):
     """One interval's prices so far. ``closed``: the venue said it will not change; None: the venue never says."""
 
@@ -62,12 +68,16 @@ class Candle(Struct, frozen=True, kw_only=True):
 
 
 class BookSnapshot(Struct, frozen=True, kw_only=True):
-    """A whole book: forget yours. Best levels first. ``sequence`` is the venue's, 0 where it has none."""
+    """A whole book: forget yours. Best levels first. ``sequence`` is the venue's, 0 where it has none.
+
+    ``raw`` is the venue's own message or answer, for ``Stream.texts``; None where nobody will ask for them.
+    """
 
     bids: Sequence[Level]
     asks: Sequence[Level]
     sequence: int
     timestamp_ms: int | None
+    raw: Any = None
 
     def __post_init__(self) -> None:
         if self.timestamp_ms is not None:
@@ -75,13 +85,17 @@ class BookSnapshot(Struct, frozen=True, kw_only=True):
 
 
 class BookDelta(Struct, frozen=True, kw_only=True):
-    """Changed levels as absolute amounts, 0 removes. ``prev_sequence`` is the last sequence of the delta before."""
+    """Changed levels as absolute amounts, 0 removes. ``prev_sequence`` is the last sequence of the delta before.
+
+    ``raw`` as in ``BookSnapshot``.
+    """
 
     bids: Sequence[Level]
     asks: Sequence[Level]
     prev_sequence: int
     last_sequence: int
     timestamp_ms: int | None
+    raw: Any = None
 
     def __post_init__(self) -> None:
         if self.timestamp_ms is not None:
@@ -98,13 +112,19 @@ class Refused(Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class Leaving(Struct, frozen=True, kw_only=True):
+    """The venue announced that it is about to close this socket."""
+
+    reason: str
+
+
 class Unknown(Struct, frozen=True, kw_only=True):
     """A well-formed message we have no use for; ``kind`` is what to count and log it by."""
 
     kind: str
 
 
-Event = Trade | Candle | BookSnapshot | BookDelta | Accepted | Refused | Unknown
+Event = Trade | VoidTrade | Candle | BookSnapshot | BookDelta | Accepted | Refused | Leaving | Unknown
 
 
 def _check_time(timestamp_ms: object) -> None:

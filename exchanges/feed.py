@@ -25,7 +25,7 @@ SNAPSHOT_PAUSE = 0.25  # seconds before the second attempt; doubles, up to QUIET
 CALM = 10.0  # seconds without a fault after which a book's next one is healed at once again
 SILENCE = 10.0  # seconds without data after which a stream's acknowledgement is checked, and between two checks
 
-State = Literal["connecting", "live", "reconnecting", "resyncing"]
+State = Literal["connecting", "live", "stale", "reconnecting", "resyncing", "unavailable"]
 
 
 class Listener(Protocol):
@@ -37,7 +37,9 @@ class Listener(Protocol):
         """``book`` has changed and is proven. It is the feed's own, and changes again with the next call."""
         ...
 
-    def on_state(self, state: State, reason: str) -> None: ...
+    def on_state(self, state: State, reason: str, *, attempt: int = 0, retry_in: float | None = None) -> None:
+        """``attempt`` counts the connections that failed in a row; ``retry_in``: seconds to the next, None: unknown."""
+        ...
 
     def on_refused(self, error: SubscribeFailed) -> None:
         """The venue will not serve this; the feed is closed."""
@@ -53,6 +55,10 @@ class Carrier(Protocol):
 
     def refused(self, feed: "Feed", reason: str) -> None:
         """Drop the feed: the venue will not serve it."""
+        ...
+
+    def abandon(self, feed: "Feed", reason: str) -> None:
+        """Give the whole connection up for a new one: asking for the stream afresh did not help."""
         ...
 
     def now_ms(self) -> int: ...
@@ -123,11 +129,15 @@ class Feed:
             self._checked_at = now
             self._run(self._check_silence())
 
-    def lost(self, reason: str) -> None:
-        """The socket is gone; it will call ``started`` again."""
+    def lost(self, reason: str, *, attempt: int = 0, retry_in: float | None = None, unavailable: bool = False) -> None:
+        """The socket is gone; it will call ``started`` again, no earlier than in ``retry_in`` seconds where it knows.
+
+        Called again whenever what it says has changed. ``unavailable``: the venue told us to stay away.
+        """
         self._cancel()
         self.asked_at = None
-        self._change("reconnecting", reason)
+        self._state = "unavailable" if unavailable else "reconnecting"
+        self.listener.on_state(self._state, reason, attempt=attempt, retry_in=retry_in)
 
     def close(self) -> None:
         self._cancel()

@@ -56,6 +56,7 @@ class Socket:
         self._bad: deque[float] = deque(maxlen=MAX_BAD_MESSAGES + 1)
         self._cautious = False  # subscribe one at a time: one of several subscriptions closed the last session
         self._messages = self._bytes = 0
+        self._given_up = ""  # why a feed wants another connection
 
     def __len__(self) -> int:
         return len(self._feeds)
@@ -85,6 +86,9 @@ class Socket:
         metrics.REFUSALS.labels(self.exchange).inc()
         log.warning("refused", extra={"exchange": self.exchange, "stream": feed.stream.name, "reason": reason})
         feed.listener.on_refused(SubscribeFailed(f"{self.exchange} refused the subscription: {reason[:200]}"))
+
+    def abandon(self, feed: Feed, reason: str) -> None:
+        self._given_up = reason
 
     async def run(self) -> None:
         """Keep the socket up until cancelled."""
@@ -134,6 +138,7 @@ class Socket:
         self.connected = True
         self._heard = asyncio.get_running_loop().time()
         self._bad.clear()
+        self._given_up = ""
         metrics.SOCKETS.labels(self.exchange).inc()
         metrics.CONNECTS.labels(self.exchange).inc()
         log.info("upstream_open", extra={"exchange": self.exchange, "url": self.endpoint.url, "feeds": len(self)})
@@ -240,6 +245,8 @@ class Socket:
             metrics.MESSAGES.labels(self.exchange).inc(self._messages - counted[0])
             metrics.BYTES.labels(self.exchange).inc(self._bytes - counted[1])
             counted = self._messages, self._bytes
+            if self._given_up:
+                raise SocketDead(self._given_up)
             if now - self._heard > self.endpoint.idle_timeout:
                 raise SocketDead("idle")
             if self.endpoint.ping is not None and now - pinged >= self.endpoint.ping_interval:

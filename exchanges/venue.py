@@ -6,7 +6,8 @@ A venue is a folder with ``symbols.py`` (names), ``streams.py`` (what to subscri
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from math import inf
+from typing import Any, Literal, NamedTuple, Protocol
 
 from exchanges.events import BookSnapshot, Candle, Event, Trade
 from exchanges.instrument import Instrument
@@ -34,6 +35,18 @@ TIMEFRAMES_MS: Mapping[str, int] = {
 # Which stream a message belongs to (its ``Stream.name``; for ``Accepted`` and ``Refused`` its ``Stream.request``;
 # "" when it is about no stream), and what it says.
 Parsed = tuple[str, Sequence[Event]]
+# (price, amount) of bids and of asks in the venue's own decimals, in the order of the message.
+Texts = tuple[Sequence[tuple[str, str]], Sequence[tuple[str, str]]]
+
+
+class Rate(NamedTuple):
+    """At most ``amount`` in any ``seconds``."""
+
+    amount: int
+    seconds: float
+
+
+USUAL_CONNECTS = Rate(300, 300.0)  # Binance's, and what others are asked for where they document less strict ones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +61,8 @@ class Endpoint:
     subscribe_interval: float = 0.0  # seconds between two frames we send, by the venue's message rate
     # Hyperliquid closes the whole socket on a subscription it does not like, and says nothing (docs/venues).
     closes_on_refusal: bool = False
+    site: str = ""  # what is reached or not together: sockets of one site share handshakes and their failures
+    lifetime: float = inf  # seconds after which the venue cuts the connection, whatever goes on in it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +76,13 @@ class Stream:
     subscribe: str
     unsubscribe: str
     snapshot: Callable[[], Awaitable[BookSnapshot]] | None = None  # books whose deltas need a REST snapshot
+    texts: Callable[[Any], Texts] | None = None  # of a book event's ``raw``; None: not a book
     replays: bool = False  # the first frame after a subscription repeats recent trades, unmarked
-    # A fingerprint that changes whenever this stream should have spoken: where acknowledgements prove nothing, a stream
-    # that stays silent while it changes is dead. None: the venue's acknowledgement can be trusted.
+    dense: bool = False  # trade ids are integers that rise by one: a jump is a loss
+    marks_closed: bool = True  # the venue says when a candle is closed
+    steady: bool = False  # speaks at its own rhythm, also when nothing changes: silence alone is a fault
+    # A fingerprint by REST that changes whenever this stream should have spoken: one that stays silent while it changes
+    # is dead, however alive its socket. None: there is nothing to ask (a ``steady`` stream needs none).
     witness: Callable[[], Awaitable[object]] | None = None
 
     @property
@@ -91,7 +110,10 @@ class Capabilities:
     max_sockets: int = 100
     share_from: int = 100  # sockets open at which new feeds begin to share them
     max_streams_per_socket: int = 200
-    markets_differ: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # market → limits unlike the above
+    connects: Rate = USUAL_CONNECTS  # handshakes of all sockets of a site
+    messages: Rate | None = None  # what we send on all sockets together; None: each is paced by itself
+    # By market, limits unlike the above.
+    markets_differ: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def limit(self, name: Literal["max_trades", "max_candles"], market: str) -> int:
         default: int = getattr(self, name)
@@ -118,6 +140,14 @@ class Venue(Protocol):
         """Oldest first. With ``since`` (ms, inclusive) the first ``limit`` from it, else the newest ``limit``.
 
         A venue that only has recent trades gives those of them that fit.
+        """
+        ...
+
+    async def fetch_missed(self, instrument: Instrument, *, after: str, params: Mapping[str, Any]) -> list[Trade]:
+        """Trades since the one whose id is ``after``, oldest first, for closing a hole.
+
+        Where the venue cannot be asked by id these are the recent ones: whoever finds ``after`` or a later known trade
+        among them has the proof that none is missing from there on. Bounded: a long hole is not filled to its end.
         """
         ...
 

@@ -99,7 +99,7 @@ class Upstream:
         if self._phase != "flowing":
             self._flow()
 
-    def on_state(self, state: State, reason: str) -> None:
+    def on_state(self, state: State, reason: str, *, attempt: int = 0, retry_in: float | None = None) -> None:
         if state != "live":
             self._lost(state)
         elif not self.stream.is_book:

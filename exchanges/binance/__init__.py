@@ -84,6 +84,12 @@ class Binance:
         product = self._rest[instrument.market]
         return await request(self._fetcher, product, instrument.venue_symbol, since=since, until=until, limit=limit)
 
+    async def fetch_missed(self, instrument: Instrument, *, after: str, params: Mapping[str, Any]) -> list[Trade]:
+        if params.get("name", "aggTrade") == "aggTrade":
+            product = self._rest[instrument.market]
+            return await rest.agg_trades_after(self._fetcher, product, instrument.venue_symbol, after=after)
+        return await self.fetch_trades(instrument, since=None, until=None, limit=rest.MAX_TRADES, params=params)
+
     async def fetch_candles(
         self, instrument: Instrument, timeframe: str, *, since: int | None, until: int | None, limit: int
     ) -> list[Candle]:

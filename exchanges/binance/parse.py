@@ -24,6 +24,7 @@ from exchanges.events import (
     Trade,
     Unknown,
     UpdateNumber,
+    VoidTrade,
     integer_id,
 )
 from exchanges.venue import Parsed
@@ -90,7 +91,7 @@ def parse_trade(data: dict[str, Any]) -> list[Event]:
     ``X`` is absent on spot. The dropped kinds (insurance fund, ADL, ``NA`` at price 0) use up an id all the same.
     """
     if data.get("X", "MARKET") != "MARKET":
-        return []
+        return [VoidTrade(id=integer_id(data["t"]))]
     return [_trade(data, id=data["t"])]
 
 

@@ -70,6 +70,7 @@ def stream(
         subscribe=_command("SUBSCRIBE", name, request),
         unsubscribe=_command("UNSUBSCRIBE", name, request ^ 1),  # its answer must not pass for the other's
         snapshot=snapshot if channel == "orderbook" else None,
+        dense=channel == "trades",
         witness=newest_trade,
     )
 

@@ -72,6 +72,10 @@ class Hyperliquid:
             self._fetcher, self._info, instrument.venue_symbol, since=since, until=until, limit=limit
         )
 
+    async def fetch_missed(self, instrument: Instrument, *, after: str, params: Mapping[str, Any]) -> list[Trade]:
+        limit = CAPABILITIES.limit("max_trades", instrument.market)
+        return await self.fetch_trades(instrument, since=None, until=None, limit=limit, params=params)
+
     async def fetch_candles(
         self, instrument: Instrument, timeframe: str, *, since: int | None, until: int | None, limit: int
     ) -> list[Candle]:

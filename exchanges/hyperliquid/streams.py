@@ -47,6 +47,8 @@ def stream(endpoint: Endpoint, channel: Channel, instrument: Instrument, params:
         subscribe=_command("subscribe", subscription),
         unsubscribe=_command("unsubscribe", subscription),
         replays=channel == "trades",
+        steady=channel == "orderbook",
+        marks_closed=False,
     )
 
 
