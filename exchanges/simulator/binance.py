@@ -2,23 +2,26 @@
 
 Reading order: ``binance_listings.py`` (what trades), ``binance_instrument.py`` (Binance's ids for what happens),
 ``binance_streams.py``, ``binance_book.py`` and ``binance_socket.py`` (websocket), ``binance_endpoints.py`` and
-``binance_rest.py`` (REST).
+``binance_rest.py`` (REST), ``binance_dialect.py`` and ``binance_tapes.py`` (for tests that break and check).
 
 Source: https://developers.binance.com/docs/derivatives/usds-margined-futures
 and https://github.com/binance/binance-spot-api-docs
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
+from .binance_dialect import dialect
 from .binance_endpoints import futures_endpoints, spot_endpoints
 from .binance_instrument import Instrument, Listing
 from .binance_listings import futures_listings, spot_listings
 from .binance_rest import Endpoint, Weights, rest_routes
 from .binance_socket import FUTURES_MANNERS, SPOT_MANNERS, Manners, socket_routes
 from .binance_streams import FUTURES_MARKET, FUTURES_PUBLIC, SPOT, Make
+from .binance_tapes import tapes
 from .clock import Clock
+from .faults import Faults
+from .interference import Interference
 from .market import Market
 from .streams import Stream, Streams
 from .venue import Counters, Heartbeat, Markets, Venue
@@ -35,7 +38,7 @@ def futures(clock: Clock, seed: str) -> Venue:
     exchange = Exchange("binance", listings, seed=seed, clock=clock, kinds=FUTURES_PUBLIC | FUTURES_MARKET)
     return exchange.venue(
         prefix="/fapi",
-        endpoints=futures_endpoints(listings, exchange.all, now),
+        endpoints=futures_endpoints(listings, exchange.all, now, exchange.faults.staleness),
         weight_limit=2400,
         manners=FUTURES_MANNERS,
         routes={"/public": FUTURES_PUBLIC, "/market": FUTURES_MARKET, "": FUTURES_PUBLIC},
@@ -49,7 +52,7 @@ def spot(clock: Clock, seed: str) -> Venue:
     exchange = Exchange("binance-spot", listings, seed=seed, clock=clock, kinds=SPOT)
     return exchange.venue(
         prefix="/api/v3",
-        endpoints=spot_endpoints(listings, exchange.all),
+        endpoints=spot_endpoints(listings, exchange.all, exchange.faults.staleness),
         weight_limit=6000,
         manners=SPOT_MANNERS,
         routes={"": SPOT},
@@ -58,7 +61,7 @@ def spot(clock: Clock, seed: str) -> Venue:
 
 
 class Exchange:
-    """The state of one Binance market: its instruments, its streams, and book events still to be lost."""
+    """The state of one Binance market: its instruments, its streams, its faults."""
 
     def __init__(
         self, name: str, listings: list[Listing], *, seed: str, clock: Clock, kinds: Mapping[str, Make]
@@ -67,13 +70,17 @@ class Exchange:
         self._clock = clock
         self._kinds = kinds
         self._instruments: dict[str, Instrument] = {}
-        self._losses: Counter[str] = Counter()
+        self.faults = Faults()
         self._listings = {each.symbol: each for each in listings if each.status == "TRADING"}
         # Stream names lower ASCII letters only; there are symbols in other scripts.
         self._lower = {"".join(c.lower() if c.isascii() else c for c in symbol): symbol for symbol in self._listings}
         specs = {symbol: each.spec for symbol, each in self._listings.items()}
         self._markets = Markets(specs, seed=f"{seed} {name}", clock=clock, opened=self._opened)
-        self._streams = Streams(self._open_stream)
+        self._dialect = dialect(self._lower, farewell=kinds is SPOT)
+        self._streams = Streams(
+            self._open_stream,
+            Interference(self.faults, self._dialect, market=self._markets.find, now_ms=clock.now),
+        )
 
     def venue(
         self,
@@ -95,8 +102,13 @@ class Exchange:
             routes=rest_routes(
                 prefix, endpoints, find=self.find, weights=weights, counters=counters, clock=self._clock
             ),
+            dialect=self._dialect,
+            faults=self.faults,
             sequence=lambda symbol: self.instrument(symbol).last_update_id,
-            lose=self._lose,
+            books=lambda symbol: self.instrument(symbol).stated,
+            tapes=lambda symbol: tapes(self.instrument(symbol)),
+            syncs_by_rest=True,
+            forgive=weights.forgive,
             heartbeat=heartbeat,
             counters=counters,
         )
@@ -119,23 +131,14 @@ class Exchange:
         return [self.instrument(symbol) for symbol in self._markets]
 
     def _opened(self, symbol: str, market: Market) -> None:
-        self._instruments[symbol] = Instrument(self._listings[symbol], market)
+        self._instruments[symbol] = Instrument(self._listings[symbol], market, skew_ms=lambda: self.faults.skew_ms)
 
     def _open_stream(self, name: str, now_ms: int) -> Stream | None:
         lower, _, kind = name.partition("@")
         symbol, make = self._lower.get(lower), self._kinds.get(kind)
         if symbol is None or make is None:
             return None
-        return make(self.instrument(symbol), now_ms, lambda: self._is_lost(symbol))
-
-    def _lose(self, symbol: str, count: int) -> None:
-        self._losses[symbol] += count
-
-    def _is_lost(self, symbol: str) -> bool:
-        if self._losses[symbol] == 0:
-            return False
-        self._losses[symbol] -= 1
-        return True
+        return make(self.instrument(symbol), now_ms)
 
 
 def _names_of(kinds: Mapping[str, Make]) -> Callable[[str], bool]:

@@ -4,7 +4,7 @@ Source: https://developers.binance.com/docs/derivatives/usds-margined-futures/we
 and https://github.com/binance/binance-spot-api-docs/blob/master/web-socket-streams.md
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -15,15 +15,11 @@ from .streams import next_boundary
 
 
 class Depth:
-    """`@depth`: what changed since the previous event of this stream, as absolute quantities; "0.000" deletes.
+    """`@depth`: what changed since the previous event of this stream, as absolute quantities; "0.000" deletes."""
 
-    ``lost`` is asked before an event leaves: True drops it on the wire, and the chain shows the hole.
-    """
-
-    def __init__(self, instrument: Instrument, interval_ms: int, lost: Callable[[], bool]) -> None:
+    def __init__(self, instrument: Instrument, interval_ms: int) -> None:
         self._instrument = instrument
         self._interval_ms = interval_ms
-        self._lost = lost
         self._sent = instrument.market.changes.last
         self._last_id = instrument.last_update_id
         self.due_ms = next_boundary(instrument.market.time_ms, interval_ms)
@@ -40,7 +36,8 @@ class Depth:
         self._sent = market.changes.last
         payload = self._event(changes, now_ms)
         self._last_id = self._instrument.update_id(changes[-1])
-        return [] if self._lost() else [payload]
+        self._instrument.note("depth", now_ms)
+        return [payload]
 
     def _event(self, changes: Sequence[Change], now_ms: int) -> bytes:
         one = self._instrument
@@ -76,6 +73,7 @@ class PartialDepth:
             return []
         bids, asks = levels(one, market.bids.top(self._count)), levels(one, market.asks.top(self._count))
         previous, self._last_id = self._last_id, last_id
+        one.note(f"depth{self._count}", now_ms)
         if not one.futures:
             return [orjson.dumps({"lastUpdateId": last_id, "bids": bids, "asks": asks})]
         event = {"e": "depthUpdate", "E": now_ms, "T": market.last_change.time_ms, "s": one.symbol}

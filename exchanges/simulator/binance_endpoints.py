@@ -5,6 +5,7 @@ and https://github.com/binance/binance-spot-api-docs/blob/master/rest-api.md
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from . import binance_tickers as tickers
@@ -14,12 +15,14 @@ from .binance_rest import Answer, BadRequest, Endpoint, Query, by_symbol, fixed,
 from .binance_streams import SPOT_TIMEFRAMES, TIMEFRAMES
 from .candles import Trade, close_time
 from .history import DAY
+from .rewind import book_at
 
 FUTURES_DEPTH_LIMITS = (5, 10, 20, 50, 100, 500, 1000)
+Staleness = Callable[[str], float]  # of a symbol's next snapshot: how many seconds it is old
 
 
 def futures_endpoints(
-    listings: list[Listing], everything: Callable[[], list[Instrument]], now_ms: int
+    listings: list[Listing], everything: Callable[[], list[Instrument]], now_ms: int, staleness: Staleness
 ) -> dict[str, Endpoint]:
     kline_weight = steps((100, 1), (500, 2), (1000, 5), (1500, 10), default=5)
     one_or_all = _one_or_all(everything)
@@ -27,7 +30,9 @@ def futures_endpoints(
         "/v1/ping": Endpoint(fixed(1), lambda _query, _now: {}),
         "/v1/time": Endpoint(fixed(1), lambda _query, now: {"serverTime": now}),
         "/v1/exchangeInfo": Endpoint(fixed(1), lambda _query, _now: futures_info(listings, now_ms)),
-        "/v1/depth": Endpoint(steps((50, 2), (100, 5), (500, 10), (1000, 20), default=1), _futures_depth),
+        "/v1/depth": Endpoint(
+            steps((50, 2), (100, 5), (500, 10), (1000, 20), default=1), partial(_futures_depth, staleness)
+        ),
         "/v1/trades": Endpoint(fixed(5), _trades),
         "/v1/aggTrades": Endpoint(
             fixed(20), lambda query, now: aggregate_rows(query, now, limit=query.limit(500, 1000))
@@ -47,14 +52,16 @@ def futures_endpoints(
     }
 
 
-def spot_endpoints(listings: list[Listing], everything: Callable[[], list[Instrument]]) -> dict[str, Endpoint]:
+def spot_endpoints(
+    listings: list[Listing], everything: Callable[[], list[Instrument]], staleness: Staleness
+) -> dict[str, Endpoint]:
     return {
         "/ping": Endpoint(fixed(1), lambda _query, _now: {}),
         "/time": Endpoint(fixed(1), lambda _query, now: {"serverTime": now}),
         "/exchangeInfo": Endpoint(fixed(20), lambda query, now: _spot_info_for(listings, query, now)),
         "/depth": Endpoint(
             steps((100, 5), (500, 25), (1000, 50), (5000, 250), default=5),
-            lambda query, now: depth(query.instrument(), query.limit(100, 5000, clamp=True), now),
+            lambda query, now: depth(query.instrument(), query.limit(100, 5000, clamp=True), now, staleness),
         ),
         "/trades": Endpoint(fixed(25), _trades),
         "/aggTrades": Endpoint(
@@ -95,12 +102,12 @@ def _trades(query: Query, _now: int) -> Any:
     return trade_rows(one, one.market.trades.newest(query.limit(500, 1000, clamp=not one.futures)))
 
 
-def _futures_depth(query: Query, now: int) -> Any:
+def _futures_depth(staleness: Staleness, query: Query, now: int) -> Any:
     one = query.instrument()
     limit = query.integer("limit")
     if limit is not None and limit not in FUTURES_DEPTH_LIMITS:
         raise BadRequest(-4021, f"{limit} is not valid depth limit")
-    return depth(one, limit or 500, now)
+    return depth(one, limit or 500, now, staleness)
 
 
 def _price(one: Instrument, _now: int) -> dict[str, Any]:
@@ -123,12 +130,19 @@ def _open_interest(one: Instrument, now: int) -> dict[str, Any]:
     return {"openInterest": one.amount(10_000_000 + traded // 5), "symbol": one.symbol, "time": now}
 
 
-def depth(one: Instrument, count: int, now_ms: int) -> dict[str, Any]:
-    market = one.market
-    body: dict[str, Any] = {"lastUpdateId": one.last_update_id}
+def depth(one: Instrument, count: int, now_ms: int, staleness: Staleness) -> dict[str, Any]:
+    """The present book, or a true old one: the venue's snapshots are known to come from a cache at times."""
+    if age := staleness(one.symbol):
+        now_ms -= int(age * 1000)
+        bids, asks, change = book_at(one.market, now_ms)
+    else:
+        market = one.market
+        bids, asks, change = market.bids.top(count), market.asks.top(count), market.last_change
+    one.stated.note("rest", one.update_id(change), change.time_ms if one.futures else now_ms, bids, asks)
+    body: dict[str, Any] = {"lastUpdateId": one.update_id(change)}
     if one.futures:
-        body |= {"E": now_ms, "T": market.last_change.time_ms}
-    return body | {"bids": levels(one, market.bids.top(count)), "asks": levels(one, market.asks.top(count))}
+        body |= {"E": now_ms, "T": change.time_ms}
+    return body | {"bids": levels(one, bids[:count]), "asks": levels(one, asks[:count])}
 
 
 def trade_rows(one: Instrument, trades: list[Trade]) -> list[dict[str, Any]]:
@@ -146,6 +160,8 @@ def aggregate_rows(query: Query, now_ms: int, *, limit: int) -> list[dict[str, A
     """`aggTrades`: from an id, or within times, or the newest; ascending."""
     one = query.instrument()
     start, end, from_id = query.integer("startTime"), query.integer("endTime"), query.integer("fromId")
+    if from_id is not None and (start is not None or end is not None):
+        raise BadRequest(-1128, "Combination of optional parameters invalid.")
     if one.futures and start is not None and start < now_ms - 2 * DAY:
         raise BadRequest(-4166, "Search window is restricted to recent 2 days only.")
     closed = one.closed_aggregates()

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from .candles import Trade
 from .journal import Journal
 from .market import Change, Market, Spec
+from .truth import LEVELS, BookJournal
 
 USD_MARGINED = 1  # `st`, on nearly every futures payload since mid-2026
 PERPETUAL_DELIVERY = 4_133_404_800_000  # what a perpetual's deliveryDate says: the year 2100
@@ -82,9 +83,9 @@ class Aggregates:
 
 
 class Instrument:
-    """A listing, its market, and how Binance numbers what happens there."""
+    """A listing, its market, how Binance numbers what happens there, and what it stated of the book."""
 
-    def __init__(self, listing: Listing, market: Market) -> None:
+    def __init__(self, listing: Listing, market: Market, *, skew_ms: Callable[[], int] = lambda: 0) -> None:
         self.listing = listing
         self.symbol = listing.symbol
         self.market = market
@@ -94,6 +95,15 @@ class Instrument:
         self.price: Callable[[int], str] = market.prices.text
         self.amount: Callable[[int], str] = market.amounts.text
         self.cost: Callable[[int], str] = market.prices.times(market.amounts, None if self.futures else 8).text
+
+        self.stated = BookJournal(market.prices, market.amounts, skew_ms)
+
+    def note(self, stream: str, now_ms: int) -> None:
+        """The book as it is now has been stated: futures tell the time of its last change, spot that of the event."""
+        if self.stated.recording:
+            market = self.market
+            at = market.last_change.time_ms if self.futures else now_ms
+            self.stated.note(stream, self.last_update_id, at, market.bids.top(LEVELS), market.asks.top(LEVELS))
 
     def update_id(self, change: Change) -> int:
         """Futures ids are shared by all symbols of the venue, so they follow time and have holes; spot's are dense."""

@@ -13,12 +13,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from .binance_dialect import BUSY
 from .binance_instrument import Instrument
 from .clock import Clock
 from .history import MINUTE
 from .venue import Counters
 
 REFUSED_BEFORE_BAN = 30  # requests in a minute after the first 429 that turn it into a 418
+BAN_MS = 2 * MINUTE  # the shortest there is; the longest is three days
 
 
 class BadRequest(Exception):
@@ -70,23 +72,39 @@ class Query:
 
 
 class Weights:
-    """The venue's request weight: counted per clock minute, not over a sliding one."""
+    """The venue's request weight: counted per clock minute, not over a sliding one.
+
+    Who goes on after being refused is banned, and stays so whatever the minute.
+    """
 
     def __init__(self, limit: int, counters: Counters) -> None:
         self._limit = limit
         self._counters = counters
         self._minute = 0
         self._refused = 0
+        self._banned_until = 0
 
-    def spend(self, weight: int, now_ms: int) -> int | None:
-        """The HTTP status of a refusal, or None."""
+    def forgive(self) -> None:
+        self._counters.weight = self._refused = self._banned_until = 0
+
+    def spend(self, weight: int, now_ms: int) -> tuple[int, int] | None:
+        """The HTTP status of a refusal and the seconds to wait, or None."""
+        if now_ms < self._banned_until:
+            return self._refuse(418, self._banned_until - now_ms)
         if now_ms // MINUTE != self._minute:
             self._minute, self._counters.weight, self._refused = now_ms // MINUTE, 0, 0
         self._counters.weight += weight
         if self._counters.weight <= self._limit:
             return None
         self._refused += 1
-        return 429 if self._refused <= REFUSED_BEFORE_BAN else 418
+        if self._refused <= REFUSED_BEFORE_BAN:
+            return self._refuse(429, MINUTE - now_ms % MINUTE)
+        self._banned_until = now_ms + BAN_MS
+        return self._refuse(418, BAN_MS)
+
+    def _refuse(self, status: int, wait_ms: int) -> tuple[int, int]:
+        self._counters.refused["request"] += 1
+        return status, -(-wait_ms // 1000)
 
 
 Answer = Callable[[Query, int], Any]  # the body of the reply to a query, at a time in ms
@@ -118,9 +136,8 @@ def rest_routes(
         refused = weights.spend(endpoint.weight(query), now)
         headers = {"X-MBX-USED-WEIGHT-1M": str(counters.weight), "Content-Type": "application/json;charset=UTF-8"}
         if refused is not None:
-            wait = 120 if refused == 418 else -(-(MINUTE - now % MINUTE) // 1000)
-            body = {"code": -1003, "msg": "Too many requests; please use the websocket for live updates."}
-            return Response(orjson.dumps(body), refused, headers | {"Retry-After": str(wait)})
+            status, wait = refused
+            return Response(BUSY, status, headers | {"Retry-After": str(wait)})
         try:
             return Response(orjson.dumps(endpoint.answer(query, now)), headers=headers)
         except BadRequest as bad:

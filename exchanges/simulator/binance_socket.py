@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from .clock import Clock
-from .sockets import Connection
+from .sockets import Connection, Spoil
 from .venue import Venue
 
 MAX_STREAMS = 1024
@@ -60,11 +60,12 @@ class Session:
         self._serves = serves
         self._allowance = float(manners.burst)
         self._counted = time.monotonic()
+        connection.deliver = self.deliver
 
-    def deliver(self, name: str, payload: bytes) -> None:
+    def deliver(self, name: str, payload: bytes, spoil: Spoil | None = None) -> None:
         if self.combined:
             payload = b'{"stream":%b,"data":%b}' % (orjson.dumps(name), payload)
-        self._connection.send(payload)
+        self._connection.send(payload, spoil)
 
     def subscribe(self, names: list[str]) -> None:
         for name in names:
@@ -92,6 +93,9 @@ class Session:
         self._counted = now
         return self._allowance < 0
 
+    def refused(self) -> None:
+        self._venue.counters.refused["message"] += 1
+
     def handle(self, text: str) -> bool:
         """Answer one command; False when the session must end because of it."""
         identity: Any = None
@@ -101,6 +105,8 @@ class Session:
             except ValueError:
                 raise Refusal(3, "Invalid JSON: expected value at line 1 column 1") from None
             identity = self._check(command)
+            if command["method"] == "SUBSCRIBE" and self._is_ignored(command.get("params")):
+                return True
             result = self._obey(command["method"], command.get("params"))
             self._connection.send(orjson.dumps({"result": result, "id": identity}))
         except Refusal as refusal:
@@ -123,6 +129,14 @@ class Session:
             listed = ", ".join(f"`{method}`" for method in METHODS)
             raise Refusal(2, f"Invalid request: unknown variant `{command['method']}`, expected one of {listed}")
         return identity
+
+    def _is_ignored(self, params: Any) -> bool:
+        """Whether a fault swallows a subscribe command; one that refuses it raises Refusal."""
+        names = [name for name in params if isinstance(name, str)] if isinstance(params, list) else []
+        fate = self._venue.faults.subscribing([self._venue.dialect.place(name) for name in names])
+        if fate == "refuse_subscribe":
+            raise Refusal(2, "Invalid request: subscriptions are not possible at the moment")
+        return fate == "ignore_subscribe"
 
     def _obey(self, method: str, params: Any) -> Any:
         if method == "LIST_SUBSCRIPTIONS":
@@ -170,18 +184,18 @@ def socket_routes(
 
     async def talk(websocket: WebSocket) -> None:
         await websocket.accept()
-        connection = Connection(websocket)
+        connection = venue.connected(websocket)
         session = Session(connection, venue, clock, manners, serves)
         session.combined = websocket.url.path.endswith("/stream")
         named = (
             websocket.query_params.get("streams", "") if session.combined else websocket.path_params.get("names", "")
         )
-        venue.connections.add(connection)
-        venue.counters.connections_total += 1
         if manners.counts_control:
             connection.protocol.on_control = lambda: _count(session, connection)
         try:
-            session.subscribe([name for name in named.split("/") if name])
+            names = [name for name in named.split("/") if name]
+            if not venue.faults.subscribing([venue.dialect.place(name) for name in names]):
+                session.subscribe(names)  # else they stay silent: names in the path are never answered
             while True:
                 text = await websocket.receive_text()
                 if not _count(session, connection):
@@ -201,6 +215,7 @@ def socket_routes(
 
 def _count(session: Session, connection: Connection) -> bool:
     if session.too_many_messages():
+        session.refused()
         connection.close(1008, "Too many requests")
         return False
     return True

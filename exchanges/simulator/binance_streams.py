@@ -178,21 +178,19 @@ class Periodic:
         return [orjson.dumps(self._state(self._instrument, now_ms))]
 
 
-Make = Callable[
-    [Instrument, int, Callable[[], bool]], Stream
-]  # from the instrument, the time, and ``Depth``'s ``lost``
+Make = Callable[[Instrument, int], Stream]  # from the instrument and the time
 
 
 def _depth(every: int) -> Make:
-    return lambda one, _now, lost: Depth(one, every, lost)
+    return lambda one, _now: Depth(one, every)
 
 
 def _top(count: int, every: int) -> Make:
-    return lambda one, _now, _lost: PartialDepth(one, count, every)
+    return lambda one, _now: PartialDepth(one, count, every)
 
 
 def _kline(interval: str, every: int) -> Make:
-    return lambda one, _now, _lost: Klines(one, interval, every_ms=every)
+    return lambda one, _now: Klines(one, interval, every_ms=every)
 
 
 def _depths(speeds: dict[str, int]) -> dict[str, Make]:
@@ -205,18 +203,18 @@ def _depths(speeds: dict[str, int]) -> dict[str, Make]:
 
 
 def _periodic(interval_ms: int, state: Callable[[Instrument, int], Any]) -> Make:
-    return lambda one, _now, _lost: Periodic(one, interval_ms, state)
+    return lambda one, _now: Periodic(one, interval_ms, state)
 
 
 # What may follow the first "@" of a stream name, by the route that serves it.
 FUTURES_PUBLIC: dict[str, Make] = {
-    "trade": lambda one, now, _lost: Tape(one, now),
-    "bookTicker": lambda one, now, _lost: BestPrices(one, now),
+    "trade": Tape,
+    "bookTicker": BestPrices,
     **_depths({"": 250, "@100ms": 100, "@500ms": 500}),
 }
 FUTURES_MARKET: dict[str, Make] = {
-    "aggTrade": lambda one, now, _lost: AggregatedTape(one, now),
-    "forceOrder": lambda one, now, _lost: Liquidations(one, now),
+    "aggTrade": AggregatedTape,
+    "forceOrder": Liquidations,
     "markPrice": _periodic(3000, tickers.mark_price_event),
     "markPrice@1s": _periodic(1000, tickers.mark_price_event),
     "ticker": _periodic(2000, tickers.ticker_event),
@@ -224,9 +222,9 @@ FUTURES_MARKET: dict[str, Make] = {
     **{f"kline_{interval}": _kline(interval, 250) for interval in TIMEFRAMES},
 }
 SPOT: dict[str, Make] = {
-    "trade": lambda one, now, _lost: Tape(one, now),
-    "aggTrade": lambda one, now, _lost: AggregatedTape(one, now),
-    "bookTicker": lambda one, now, _lost: BestPrices(one, now),
+    "trade": Tape,
+    "aggTrade": AggregatedTape,
+    "bookTicker": BestPrices,
     "ticker": _periodic(1000, tickers.ticker_event),
     "miniTicker": _periodic(1000, tickers.mini_ticker_event),
     **_depths({"": 1000, "@100ms": 100}),

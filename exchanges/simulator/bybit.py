@@ -2,15 +2,14 @@
 
 Reading order: ``bybit_listings.py`` (what trades), ``bybit_instrument.py`` (Bybit's ids for what happens),
 ``bybit_book.py`` and ``bybit_streams.py`` (topics), ``bybit_socket.py`` (sessions), ``bybit_endpoints.py`` and
-``bybit_rest.py`` (REST).
+``bybit_rest.py`` (REST), ``bybit_dialect.py`` (for tests that break it).
 
 In the control endpoint spot's symbols and topics begin with ``spot/``: BTCUSDT is a contract and a spot symbol.
 
 Source: https://bybit-exchange.github.io/docs/v5/intro
 """
 
-from collections import Counter
-
+from .bybit_dialect import DIALECT
 from .bybit_endpoints import endpoints
 from .bybit_instrument import Instrument, seq
 from .bybit_listings import key_of, listings
@@ -18,6 +17,8 @@ from .bybit_rest import rest_routes
 from .bybit_socket import socket_routes
 from .bybit_streams import FUTURES_TOPICS, TOPICS
 from .clock import Clock
+from .faults import Faults
+from .interference import Interference
 from .market import Market
 from .streams import Stream, Streams
 from .venue import Counters, Markets, Venue
@@ -29,18 +30,21 @@ def bybit(clock: Clock, seed: str) -> Venue:
 
 
 class Exchange:
-    """The state of Bybit: its instruments by key, its streams, and book frames still to be lost."""
+    """The state of Bybit: its instruments by key, its streams, its faults."""
 
     def __init__(self, clock: Clock, seed: str) -> None:
         self._clock = clock
         self._all = listings(clock.now())
         self._listings = {each.key: each for each in self._all if each.status == "Trading"}
         self._instruments: dict[str, Instrument] = {}
-        self._losses: Counter[str] = Counter()
+        self._faults = Faults()
         self._counters = Counters()
         specs = {key: each.spec for key, each in self._listings.items()}
         self._markets = Markets(specs, seed=f"{seed} bybit", clock=clock, opened=self._opened)
-        self._streams = Streams(self._open_stream)
+        self._streams = Streams(
+            self._open_stream,
+            Interference(self._faults, DIALECT, market=self._markets.find, now_ms=clock.now),
+        )
 
     def venue(self) -> Venue:
         venue = Venue(
@@ -53,8 +57,11 @@ class Exchange:
                 counters=self._counters,
                 clock=self._clock,
             ),
+            dialect=DIALECT,
+            faults=self._faults,
             sequence=lambda key: seq(self._instrument(key).market.last_change.time_ms),
-            lose=self._lose,
+            books=lambda key: self._instrument(key).stated,
+            tapes=lambda key: self._instrument(key).tapes(),
             reset=lambda key: self._instrument(key).restart(),
             counters=self._counters,
         )
@@ -86,7 +93,7 @@ class Exchange:
         return kind in TOPICS or (kind in FUTURES_TOPICS and category != "spot")
 
     def _opened(self, key: str, market: Market) -> None:
-        self._instruments[key] = Instrument(self._listings[key], market)
+        self._instruments[key] = Instrument(self._listings[key], market, skew_ms=lambda: self._faults.skew_ms)
 
     def _open_stream(self, name: str, now_ms: int) -> Stream | None:
         """``name`` is a topic that is served, on spot with "spot/" before it."""
@@ -94,13 +101,4 @@ class Exchange:
         kind = path.removeprefix("spot/")
         key = symbol if kind == path else f"spot/{symbol}"
         make = TOPICS.get(kind) or FUTURES_TOPICS[kind]
-        return make(self._instrument(key), now_ms, lambda: self._is_lost(key))
-
-    def _lose(self, key: str, count: int) -> None:
-        self._losses[key] += count
-
-    def _is_lost(self, key: str) -> bool:
-        if self._losses[key] == 0:
-            return False
-        self._losses[key] -= 1
-        return True
+        return make(self._instrument(key), now_ms)

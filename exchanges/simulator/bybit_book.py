@@ -6,7 +6,7 @@ Source: https://bybit-exchange.github.io/docs/v5/websocket/public/orderbook
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 from zlib import crc32
 
 import orjson
@@ -19,11 +19,6 @@ BEST_GRID_MS = 10  # the best level is pushed at most this often
 BEST_REPEAT_MS = 3_000
 
 Rows = list[tuple[int, int]]  # (price, amount), in ticks and steps
-
-
-class Frame(NamedTuple):
-    payload: bytes
-    whole: bool  # a snapshot or a restart: the reader replaces its book
 
 
 class BookTopic:
@@ -46,7 +41,7 @@ class BookTopic:
         self._seq = seq
         self._sequence = -1  # of the market's last change when this was pushed
 
-    def push(self, now_ms: int) -> Frame | None:
+    def push(self, now_ms: int) -> bytes | None:
         """Bring the topic to the market's present state; None when nothing changed within the depth."""
         market = self._market
         market.advance(now_ms)
@@ -66,14 +61,14 @@ class BookTopic:
         if self.restart:
             self.restart, self.update = False, 1
             self.changed_ms = market.last_change.time_ms
-            return Frame(self._encode("delta", list(bids.items()), list(asks.items()), now_ms), whole=True)
+            return self._encode("delta", list(bids.items()), list(asks.items()), now_ms)
         if not (changed_bids or changed_asks):
             return None
         self.update += 1
         self.changed_ms = market.last_change.time_ms
         if self.update % SNAPSHOT_EVERY == 0:
-            return Frame(self.snapshot(now_ms), whole=True)
-        return Frame(self._encode("delta", changed_bids, changed_asks, now_ms), whole=False)
+            return self.snapshot(now_ms)
+        return self._encode("delta", changed_bids, changed_asks, now_ms)
 
     def snapshot(self, now_ms: int) -> bytes:
         """What was pushed last, whole, under its number."""
@@ -106,6 +101,7 @@ class BestLevel:
     def __init__(self, symbol: str, market: Market, seq: Callable[[int], int]) -> None:
         self.update = _first_update(symbol, 1)
         self.restart = False
+        self.stated: Callable[[int, int, Touch], None] = lambda _update, _now_ms, _touch: None
         self._symbol = symbol
         self._market = market
         self._seq = seq
@@ -134,6 +130,7 @@ class BestLevel:
     def snapshot(self, now_ms: int) -> bytes:
         self._sent_ms = now_ms
         touch = self._told or self._market.touch
+        self.stated(self.update, now_ms, touch)
         data: dict[str, Any] = {"s": self._symbol, "b": rows(self._market, [(touch.bid, touch.bid_amount)])}
         data["a"] = rows(self._market, [(touch.ask, touch.ask_amount)])
         data |= {"u": self.update, "seq": self._seq(touch.time_ms)}

@@ -11,6 +11,7 @@ from .bybit_listings import Listing, instrument_row
 from .bybit_rest import Answer, BadRequest, Query
 from .bybit_streams import TIMEFRAMES
 from .bybit_tickers import rest_ticker
+from .candles import open_time
 
 BOOK_DEFAULTS = {"linear": 25, "inverse": 25, "spot": 1}
 TRADE_LIMITS = {"linear": (500, 1000), "inverse": (500, 1000), "spot": (60, 60)}  # default and highest
@@ -64,6 +65,7 @@ def _book(query: Query, now_ms: int, listened: Callable[[Instrument, str], bool]
     topic = one.books[1000]
     if not listened(one, "orderbook.1000"):  # otherwise its next push is for its subscribers
         topic.push(now_ms)
+    one.note(1000, now_ms, stream="rest")
     body = topic.body(list(topic.bids.items())[:limit], list(topic.asks.items())[:limit])
     return body | {"ts": now_ms, "cts": topic.changed_ms}
 
@@ -81,15 +83,24 @@ def _trades(query: Query, _now: int) -> dict[str, Any]:
 
 
 def _klines(query: Query, _now: int) -> dict[str, Any]:
-    """Newest first; the newest may still be running."""
+    """Newest first; the newest may still be running.
+
+    Of a window with both ends the newest rows are given, of one without an end the first: ``start=9999&limit=1`` is how
+    the oldest candle of a symbol is found (github.com/bybit-exchange/pybit/issues/186). It begins with the candle that
+    contains ``start``.
+    """
     one = query.instrument("linear")
     interval = query.text("interval")
     if interval not in TIMEFRAMES:
         raise BadRequest(10001, "params error: interval is invalid")
     timeframe, limit = TIMEFRAMES[interval], query.limit(200, 1000)
     since, until = query.integer("start"), query.integer("end")
+    first = None if since is None else open_time(since, timeframe)
+    candles = one.market.candle_rows(timeframe, since_ms=first if until is None else None, until_ms=until, limit=limit)
     rows = []
-    for candle in one.market.candle_rows(timeframe, since_ms=since, until_ms=until, limit=limit):
+    for candle in candles:
+        if first is not None and candle.open_ms < first:
+            continue
         row = [str(candle.open_ms), one.price(candle.open), one.price(candle.high), one.price(candle.low)]
         rows.append([*row, one.price(candle.close), one.amount(candle.volume), one.turnover(candle, timeframe)])
     return {"category": one.category, "symbol": one.symbol, "list": rows[::-1]}

@@ -11,7 +11,8 @@ from .bybit_listings import Listing
 from .candles import Trade, close_time
 from .grid import Grid
 from .history import DAY, MINUTE, Candle
-from .market import Market
+from .market import Market, Touch
+from .truth import BookJournal, Print, Rows, Tape
 
 DEPTHS = (50, 200, 1000)
 RPI_EVERY = 37  # every n-th fill took a retail price improvement order
@@ -59,9 +60,12 @@ class Turnover:
 
 
 class Instrument:
-    """A listing, its market, how Bybit numbers what happens there, and its books, which are numbered for everybody."""
+    """A listing, its market, how Bybit numbers what happens there, and its books, which are numbered for everybody.
 
-    def __init__(self, listing: Listing, market: Market) -> None:
+    ``stated`` remembers what was said of them.
+    """
+
+    def __init__(self, listing: Listing, market: Market, *, skew_ms: Callable[[], int] = lambda: 0) -> None:
         self.listing = listing
         self.symbol = listing.symbol
         self.category = listing.category
@@ -75,8 +79,30 @@ class Instrument:
             self._coin = Turnover(market)
             market.heard.append(self._coin.hear)
         self.day = 0, Candle(open_ms=0, open=0, high=0, low=0, close=0)  # when the tickers last looked, what they saw
+        self.stated = BookJournal(market.prices, market.amounts, skew_ms)
         self.best = BestLevel(self.symbol, market, seq)
+        self.best.stated = self._note_best
         self.books = {depth: BookTopic(self.symbol, market, depth, seq) for depth in DEPTHS}
+
+    def note(self, depth: int, now_ms: int, *, stream: str = "") -> None:
+        """The book of a depth has been stated as it was pushed last, over a topic unless ``stream`` says otherwise."""
+        if self.stated.recording:
+            topic = self.books[depth]
+            sides: tuple[Rows, Rows] = topic.bids.items(), topic.asks.items()
+            self.stated.note(stream or f"orderbook.{depth}", topic.update, now_ms, *sides)
+
+    def _note_best(self, update: int, now_ms: int, touch: Touch) -> None:
+        bids, asks = [(touch.bid, touch.bid_amount)], [(touch.ask, touch.ask_amount)]
+        self.stated.note("orderbook.1", update, now_ms, bids, asks)
+
+    def tapes(self) -> dict[str, Tape]:
+        """Trades as the topic has them; its ids are texts."""
+
+        def state(trade: Trade) -> Print:
+            price, amount = self.price(trade.price), self.amount(trade.amount)
+            return Print(self.trade_id(trade), price, amount, trade.taker_side, trade.time_ms)
+
+        return {"publicTrade": Tape(self.market.trades, state)}
 
     def restart(self) -> None:
         """Let every book begin anew with its next frame, as after a restart of the venue's service."""

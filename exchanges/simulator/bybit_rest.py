@@ -138,6 +138,7 @@ def rest_routes(
         path = request.path_params["path"]
         counters.requests[f"{PREFIX}/{path}"] += 1
         if not gate.admits():
+            counters.refused["request"] += 1
             return Response("access too frequent", 403, media_type="text/plain")
         now = clock.now()
         endpoint = endpoints.get(path)

@@ -13,10 +13,11 @@ import orjson
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from .bybit_dialect import place
 from .bybit_listings import key_of
 from .bybit_rest import Allowance
 from .clock import Clock
-from .sockets import Connection
+from .sockets import Connection, Spoil
 from .venue import Venue
 
 IDLE_SECONDS = 600.0  # without a message of the client and without data
@@ -43,9 +44,9 @@ class Session:
         self._subscribes = 0
         self._conn_id = str(uuid5(CONNECTIONS, f"{venue.counters.connections_total}"))
 
-    def deliver(self, name: str, payload: bytes) -> None:
+    def deliver(self, name: str, payload: bytes, spoil: Spoil | None = None) -> None:
         self.active = time.monotonic()
-        self._connection.send(payload)
+        self._connection.send(payload, spoil)
 
     def handle(self, text: str) -> None:
         """Answer one command."""
@@ -80,6 +81,11 @@ class Session:
 
     def _subscribe(self, names: list[str], request: str) -> None:
         """All or nothing: one bad topic refuses every other in the command."""
+        fate = self._venue.faults.subscribing([place(key_of(self._category, name)) for name in names])
+        if fate:
+            if fate == "refuse_subscribe":
+                self._refuse(f"error:handler not found,topic:{names[0]}", request, "subscribe")
+            return None
         if self._category == "option":
             good = [name for name in names if self._serves(name) and name not in self.topics]
             self._option_ack(good, [name for name in names if name not in good])
@@ -160,12 +166,11 @@ def socket_routes(venue: Venue, clock: Clock, serves: Callable[[str, str], bool]
     async def talk(websocket: WebSocket) -> None:
         category = websocket.path_params["category"]
         if category not in ("linear", "inverse", "spot", "option") or not connects.take():
+            venue.counters.refused["handshake"] += 1
             await websocket.close()  # before it is accepted: HTTP 403
             return
         await websocket.accept()
-        connection = Connection(websocket)
-        venue.connections.add(connection)
-        venue.counters.connections_total += 1
+        connection = venue.connected(websocket)
         session = Session(connection, venue, clock, category, lambda topic: serves(category, topic))
         try:
             while True:

@@ -10,7 +10,7 @@ from zlib import crc32
 
 import orjson
 
-from .bybit_book import BEST_GRID_MS, BestLevel, BookTopic
+from .bybit_book import BEST_GRID_MS
 from .bybit_instrument import Instrument, seq
 from .bybit_tickers import spot_ticker, ticker
 from .candles import MONTH, WEEK, Trade, close_time, open_time
@@ -30,31 +30,34 @@ TIMEFRAMES = {
 
 
 class BookStream:
-    """``orderbook.50|200|1000``. ``lost`` is asked before a delta leaves: True drops it, and a ``u`` is missing."""
+    """``orderbook.50|200|1000``."""
 
-    def __init__(self, topic: BookTopic, now_ms: int, lost: Callable[[], bool]) -> None:
-        self._topic = topic
-        self._interval_ms = BOOK_INTERVALS[topic.depth]
-        self._lost = lost
+    def __init__(self, one: Instrument, depth: int, now_ms: int) -> None:
+        self._one = one
+        self._topic = one.books[depth]
+        self._interval_ms = BOOK_INTERVALS[depth]
         self.due_ms = next_boundary(now_ms, self._interval_ms)
 
     def produce(self, now_ms: int, *, flush: bool) -> list[bytes]:
         self.due_ms = next_boundary(now_ms, self._interval_ms)
         frame = self._topic.push(now_ms)
-        if frame is None or (not frame.whole and self._lost()):
+        if frame is None:
             return []
-        return [frame.payload]
+        self._one.note(self._topic.depth, now_ms)
+        return [frame]
 
     def greet(self, now_ms: int) -> list[bytes]:
+        self._one.note(self._topic.depth, now_ms)
         return [self._topic.snapshot(now_ms)]
 
 
 class BestStream:
     """``orderbook.1``."""
 
-    def __init__(self, topic: BestLevel, now_ms: int) -> None:
-        self._topic = topic
-        topic.resume()
+    def __init__(self, one: Instrument, now_ms: int) -> None:
+        self._one = one
+        self._topic = one.best
+        self._topic.resume()
         self.due_ms = now_ms
 
     def produce(self, now_ms: int, *, flush: bool) -> list[bytes]:
@@ -236,23 +239,23 @@ class Liquidations:
         return [orjson.dumps(head | {"data": forced})]
 
 
-Make = Callable[[Instrument, int, Callable[[], bool]], Stream]  # the instrument, the time, ``BookStream``'s ``lost``
+Make = Callable[[Instrument, int], Stream]  # from the instrument and the time
 
 
-def _book(depth: int, one: Instrument, now: int, lost: Callable[[], bool]) -> Stream:
-    return BookStream(one.books[depth], now, lost)
+def _book(depth: int, one: Instrument, now: int) -> Stream:
+    return BookStream(one, depth, now)
 
 
-def _kline(interval: str, one: Instrument, now: int, _lost: Callable[[], bool]) -> Stream:
+def _kline(interval: str, one: Instrument, now: int) -> Stream:
     return Klines(one, interval, now)
 
 
 # What may stand before the symbol, which is after the last point.
 TOPICS: dict[str, Make] = {
-    "orderbook.1": lambda one, now, _lost: BestStream(one.best, now),
+    "orderbook.1": BestStream,
     **{f"orderbook.{depth}": partial(_book, depth) for depth in BOOK_INTERVALS},
-    "publicTrade": lambda one, now, _lost: Tape(one, now),
+    "publicTrade": Tape,
     **{f"kline.{interval}": partial(_kline, interval) for interval in TIMEFRAMES},
-    "tickers": lambda one, now, _lost: Tickers(one, now) if one.futures else SpotTickers(one, now),
+    "tickers": lambda one, now: Tickers(one, now) if one.futures else SpotTickers(one, now),
 }
-FUTURES_TOPICS: dict[str, Make] = {"allLiquidation": lambda one, now, _lost: Liquidations(one, now)}
+FUTURES_TOPICS: dict[str, Make] = {"allLiquidation": Liquidations}

@@ -2,25 +2,30 @@
 
 Reading order: ``hyperliquid_listings.py`` (what trades), ``hyperliquid_instrument.py`` and ``hyperliquid_contexts.py``
 (what is true in Hyperliquid's words), ``hyperliquid_subscription.py``, ``hyperliquid_streams.py`` and
-``hyperliquid_socket.py`` (websocket), ``hyperliquid_info.py`` (REST), ``hyperliquid_limits.py``.
+``hyperliquid_socket.py`` (websocket), ``hyperliquid_info.py`` (REST), ``hyperliquid_limits.py``,
+``hyperliquid_dialect.py`` (for tests that break it).
 
 Source: https://hyperliquid.gitbook.io/hyperliquid-docs/for-developers/api
 """
 
-from collections import Counter
 from typing import Any
 
 from . import hyperliquid_contexts as states
+from .candles import Trade
 from .clock import Clock
+from .faults import Faults
+from .hyperliquid_dialect import DIALECT
 from .hyperliquid_info import info_routes
-from .hyperliquid_instrument import Instrument
+from .hyperliquid_instrument import Instrument, trade_id
 from .hyperliquid_limits import Visitor
 from .hyperliquid_listings import DEXES, Listing, meta, pairs, perps, spot_meta
 from .hyperliquid_socket import socket_routes
 from .hyperliquid_streams import open_stream
 from .hyperliquid_subscription import sensible
+from .interference import Interference
 from .market import Market
 from .streams import Streams
+from .truth import BookJournal, Print, Tape
 from .venue import Markets, Venue
 
 NAME = "hyperliquid"
@@ -34,9 +39,13 @@ def hyperliquid(clock: Clock, seed: str) -> Venue:
         markets=exchange.markets,
         streams=exchange.streams,
         routes=[],
+        dialect=DIALECT,
+        faults=exchange.faults,
         sequence=exchange.sequence,
-        lose=exchange.lose,
+        books=exchange.books,
+        tapes=exchange.tapes,
         forgive=exchange.forgive,
+        usage=exchange.usage,
     )
     venue.routes.extend(info_routes(exchange, venue))
     venue.routes.extend(socket_routes(exchange, venue))
@@ -44,7 +53,7 @@ def hyperliquid(clock: Clock, seed: str) -> Venue:
 
 
 class Exchange:
-    """The state of the venue: its coins, its streams, its visitors by IP address, and snapshots still to be lost."""
+    """The state of the venue: its coins, its streams, its visitors by IP address, its faults."""
 
     def __init__(self, *, seed: str, clock: Clock) -> None:
         self.clock = clock
@@ -53,9 +62,12 @@ class Exchange:
         self.spot_meta: dict[str, Any] = spot_meta(self.listings.values())
         specs = {coin: each.spec for coin, each in self.listings.items() if each.spec is not None}
         self.markets = Markets(specs, seed=f"{seed} {NAME}", clock=clock, opened=self._opened)
-        self.streams = Streams(lambda name, now_ms: open_stream(self, name, now_ms))
+        self.faults = Faults()
+        self.streams = Streams(
+            lambda name, now_ms: open_stream(self, name, now_ms),
+            Interference(self.faults, DIALECT, market=self.markets.find, now_ms=clock.now),
+        )
         self._instruments: dict[str, Instrument] = {}
-        self._losses: Counter[str] = Counter()
         self._visitors: dict[str, Visitor] = {}
 
     def visitor(self, host: str) -> Visitor:
@@ -63,6 +75,10 @@ class Exchange:
 
     def forgive(self) -> None:
         self._visitors.clear()
+
+    def usage(self) -> dict[str, Any]:
+        """What each address has used of what it is allowed."""
+        return {host: visitor.usage() for host, visitor in self._visitors.items()}
 
     def instrument(self, coin: str) -> Instrument | None:
         """The instrument, up to date; None for one that is delisted. Names are exact: case and prefix count."""
@@ -82,8 +98,18 @@ class Exchange:
         """The venue has no numbers for states of a book, only times."""
         return self.markets[coin].last_change.time_ms
 
-    def lose(self, coin: str, count: int) -> None:
-        self._losses[coin] += count
+    def books(self, coin: str) -> BookJournal:
+        return self._trading(coin).stated
+
+    def tapes(self, coin: str) -> dict[str, Tape]:
+        """Trades as the channel has them; its ids have no order."""
+        one = self._trading(coin)
+
+        def state(trade: Trade) -> Print:
+            price, amount = one.price(trade.price), one.amount(trade.amount)
+            return Print(trade_id(coin, trade.id), price, amount, trade.taker_side, trade.time_ms)
+
+        return {"trades": Tape(one.market.trades, state)}
 
     def mids(self, dex: str) -> dict[str, str]:
         """``allMids``: spot pairs are with the main dex."""
@@ -107,12 +133,10 @@ class Exchange:
     def all(self) -> list[tuple[Listing, Instrument | None]]:
         return [(each, self.instrument(coin)) for coin, each in self.listings.items()]
 
-    def is_lost(self, coin: str) -> bool:
-        """Whether the next snapshot of a coin's book is one that ``lose`` asked for; counts it."""
-        if self._losses[coin] == 0:
-            return False
-        self._losses[coin] -= 1
-        return True
+    def _trading(self, coin: str) -> Instrument:
+        one = self.instrument(coin)
+        assert one is not None, "the control endpoint has found its market"
+        return one
 
     def _opened(self, coin: str, market: Market) -> None:
-        self._instruments[coin] = Instrument(self.listings[coin], market)
+        self._instruments[coin] = Instrument(self.listings[coin], market, skew_ms=lambda: self.faults.skew_ms)

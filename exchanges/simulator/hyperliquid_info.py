@@ -58,6 +58,7 @@ def info_routes(exchange: "Exchange", venue: Venue) -> list[BaseRoute]:
         info = INFOS.get(kind) if isinstance(kind, str) else None
         venue.counters.requests[f"/info {kind}" if info else "/info"] += 1
         if not visitor.weight.spend(info.weight if info else 20):
+            venue.counters.refused["request"] += 1
             return Response("null", 429, media_type="application/json")
         try:
             answer = ask(exchange, body)
@@ -92,6 +93,8 @@ def _book(exchange: "Exchange", wanted: dict[str, Any], now_ms: int) -> Any:
     if not sensible(wanted["nSigFigs"], wanted["mantissa"]):
         raise Broken
     one = exchange.instrument(wanted["coin"])
+    if one is not None and wanted["nSigFigs"] is None:
+        one.note("rest", now_ms)
     return book(
         one, wanted["coin"], now_ms, depth=DEPTH, figures=wanted["nSigFigs"], mantissa=wanted["mantissa"]
     )  # fmt: skip

@@ -12,6 +12,7 @@ from .candles import MONTH, WEEK, Trade, close_time
 from .history import DAY, HOUR, MINUTE, Candle
 from .hyperliquid_listings import Listing
 from .market import Market, Touch
+from .truth import LEVELS, BookJournal
 
 INTERVALS = {
     "1m": MINUTE, "3m": 3 * MINUTE, "5m": 5 * MINUTE, "15m": 15 * MINUTE, "30m": 30 * MINUTE,
@@ -26,15 +27,23 @@ Side = list[tuple[int, int]]  # (price in ticks, amount in steps), best first
 
 
 class Instrument:
-    """A listing that trades, its market, and how Hyperliquid writes what happens there."""
+    """A listing that trades, its market, how Hyperliquid writes what happens there, and what it stated of the book."""
 
-    def __init__(self, listing: Listing, market: Market) -> None:
+    def __init__(self, listing: Listing, market: Market, *, skew_ms: Callable[[], int] = lambda: 0) -> None:
         self.listing = listing
         self.coin = listing.coin
         self.market = market
         self.price: Callable[[int], str] = market.prices.text
         self.amount: Callable[[int], str] = market.amounts.text
         self.cost: Callable[[int], str] = market.prices.times(market.amounts).text
+
+        self.stated = BookJournal(market.prices, market.amounts, skew_ms)
+
+    def note(self, stream: str, now_ms: int) -> None:
+        """The book as it is now has been stated; the venue knows no numbers of it but the time."""
+        if self.stated.recording:
+            market = self.market
+            self.stated.note(stream, now_ms, now_ms, market.bids.top(LEVELS), market.asks.top(LEVELS))
 
     def level(self, price: int, amount: int) -> dict[str, Any]:
         return {"px": self.price(price), "sz": self.amount(amount), "n": orders(price, amount)}

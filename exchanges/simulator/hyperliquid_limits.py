@@ -20,13 +20,18 @@ class Allowance:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._spent: deque[tuple[float, int]] = deque()
-        self.used = 0
+        self._used = 0
+
+    @property
+    def used(self) -> int:
+        """In the last minute."""
+        now = time.monotonic()
+        while self._spent and self._spent[0][0] <= now - MINUTE_SECONDS:
+            self._used -= self._spent.popleft()[1]
+        return self._used
 
     def spend(self, amount: int = 1) -> bool:
         """False, and nothing is spent, once the minute's allowance is used up."""
-        now = time.monotonic()
-        while self._spent and self._spent[0][0] <= now - MINUTE_SECONDS:
-            self.used -= self._spent.popleft()[1]
         if self.used + amount > self._limit:
             return False
         self.add(amount)
@@ -36,7 +41,7 @@ class Allowance:
         """What turns out to have been used as well, once it is known."""
         if amount:
             self._spent.append((time.monotonic(), amount))
-            self.used += amount
+            self._used += amount
 
 
 class Visitor:
@@ -52,3 +57,13 @@ class Visitor:
     def may_connect(self) -> bool:
         """Whether one more connection is allowed; it counts as a new one if so."""
         return self.connections < OPEN_CONNECTIONS and self._arrivals.spend()
+
+    def usage(self) -> dict[str, int]:
+        """What it has used, by the name of the allowance; all but the first two in the last minute."""
+        return {
+            "connections": self.connections,
+            "subscriptions": self.subscriptions,
+            "new_connections": self._arrivals.used,
+            "messages": self.messages.used,
+            "weight": self.weight.used,
+        }

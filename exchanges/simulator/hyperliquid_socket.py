@@ -12,11 +12,12 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from .hyperliquid_dialect import place_of
 from .hyperliquid_info import NOT_A_REQUEST, Broken, ask
 from .hyperliquid_limits import MESSAGES, SUBSCRIPTIONS, Visitor
 from .hyperliquid_streams import message
 from .hyperliquid_subscription import Unreadable, fill
-from .sockets import Connection
+from .sockets import Connection, Spoil
 from .venue import Venue
 
 if TYPE_CHECKING:
@@ -42,12 +43,13 @@ class Session:
         self._idle = self._loop.call_later(IDLE_SECONDS, self._cut_if_idle)
         self._cut: asyncio.TimerHandle | None = None
 
-    def deliver(self, name: str, payload: bytes) -> None:
-        self._send(payload)
+    def deliver(self, name: str, payload: bytes, spoil: Spoil | None = None) -> None:
+        self._send(payload, spoil)
 
     def handle(self, text: str) -> None:
         """Answer one message of the client."""
         if not self._visitor.messages.spend():
+            self._venue.counters.refused["message"] += 1
             self._error(f"Cannot send more than {MESSAGES} messages per minute.")
             return
         try:
@@ -79,7 +81,12 @@ class Session:
 
     def _subscribe(self, subscription: dict[str, Any]) -> None:
         name = orjson.dumps(subscription).decode()
-        if name in self._begins:
+        fate = self._venue.faults.subscribing([place_of(subscription)])
+        if fate == "ignore_subscribe":
+            return
+        if fate:
+            self._cut = self._cut or self._loop.call_later(CUT_SECONDS, self._connection.abort)
+        elif name in self._begins:
             self._error(f"Already subscribed: {name}")
         elif self._visitor.subscriptions >= SUBSCRIPTIONS:
             self._error(f"Cannot subscribe to more than {SUBSCRIPTIONS} channels.")
@@ -130,9 +137,9 @@ class Session:
     def _error(self, text: str) -> None:
         self._send(message("error", text))
 
-    def _send(self, payload: bytes) -> None:
+    def _send(self, payload: bytes, spoil: Spoil | None = None) -> None:
         self._sent_at = time.monotonic()
-        self._connection.send(payload)
+        self._connection.send(payload, spoil)
 
     def _cut_if_idle(self) -> None:
         silent = time.monotonic() - self._sent_at
@@ -146,6 +153,7 @@ def socket_routes(exchange: "Exchange", venue: Venue) -> list[BaseRoute]:
     async def talk(websocket: WebSocket) -> None:
         visitor = exchange.visitor(websocket.client.host if websocket.client else "")
         if not visitor.may_connect():
+            venue.counters.refused["handshake"] += 1
             await websocket.send_denial_response(Response(status_code=429))
             return
         visitor.connections += 1  # before the first await, so that two cannot share the last place
@@ -161,10 +169,8 @@ def socket_routes(exchange: "Exchange", venue: Venue) -> list[BaseRoute]:
 
 
 async def _converse(websocket: WebSocket, exchange: "Exchange", venue: Venue, visitor: Visitor) -> None:
-    connection = Connection(websocket)
+    connection = venue.connected(websocket)
     session = Session(connection, exchange, venue, visitor)
-    venue.connections.add(connection)
-    venue.counters.connections_total += 1
     try:
         session.greet()
         connection.flush()

@@ -92,19 +92,13 @@ class Candles:
 
 
 class Repeated:
-    """A channel that states something again and again, changed or not, at fixed times for all of its kind.
+    """A channel that states something again and again, changed or not, at fixed times for all of its kind."""
 
-    ``lost`` is asked before a statement leaves: True drops it on the wire.
-    """
-
-    def __init__(
-        self, channel: str, every_ms: int, state: Callable[[int], Any], *, clock: Clock, lost: Callable[[], bool]
-    ) -> None:
+    def __init__(self, channel: str, every_ms: int, state: Callable[[int], Any], *, clock: Clock) -> None:
         self._channel = channel
         self._every_ms = every_ms
         self._state = state
         self._clock = clock
-        self._lost = lost
         self.due_ms = next_boundary(clock.now(), every_ms)
 
     def produce(self, now_ms: int, *, flush: bool) -> list[bytes]:
@@ -112,7 +106,7 @@ class Repeated:
         if now_ms < self.due_ms and not self._clock.frozen:
             return []
         self.due_ms = next_boundary(now_ms, self._every_ms)
-        return [] if self._lost() else self.greet(now_ms)
+        return self.greet(now_ms)
 
     def greet(self, now_ms: int) -> list[bytes]:
         return [message(self._channel, self._state(now_ms))]
@@ -160,10 +154,7 @@ def open_stream(exchange: "Exchange", name: str, now_ms: int) -> Stream | None:
     wanted: Wanted = orjson.loads(name)
     if wanted["type"] in REPEATED:
         channel, every_ms, state = REPEATED[wanted["type"]](exchange, wanted)
-        is_book = wanted["type"] == "l2Book"
-        return Repeated(
-            channel, every_ms, state, clock=exchange.clock, lost=lambda: is_book and exchange.is_lost(wanted["coin"])
-        )
+        return Repeated(channel, every_ms, state, clock=exchange.clock)
     if wanted["type"] == "fastAssetCtxs":
         return FastContexts(exchange.all, now_ms)
     one = exchange.instrument(wanted["coin"])
@@ -180,7 +171,10 @@ def _book(exchange: "Exchange", wanted: Wanted) -> Statement:
     figures, mantissa = wanted["nSigFigs"], wanted["mantissa"]
 
     def state(now_ms: int) -> Any:
-        return book(exchange.instrument(coin), coin, now_ms, depth=depth, figures=figures, mantissa=mantissa) | mark
+        one = exchange.instrument(coin)
+        if one is not None and figures is None:  # rounded books are no statement of the book's levels
+            one.note("l2Book:fast" if fast else "l2Book", now_ms)
+        return book(one, coin, now_ms, depth=depth, figures=figures, mantissa=mantissa) | mark
 
     return "l2Book", FAST_MS if fast else SLOW_MS, state
 

@@ -25,6 +25,11 @@ class Journal(Generic[T]):
         """The number of the newest entry; 0 while there is none."""
         return self._forgotten + len(self._entries)
 
+    @property
+    def first(self) -> int:
+        """The number of the oldest entry that is not forgotten."""
+        return self._forgotten + 1
+
     def append(self, entry: T) -> None:
         self._entries.append(entry)
         if len(self._entries) >= 2 * self._capacity:

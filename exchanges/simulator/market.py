@@ -46,7 +46,7 @@ class Spec:
 
 
 class Change(NamedTuple):
-    """A level's new total amount (0: gone). ``sequence`` is dense; ``nth`` counts the changes of one millisecond."""
+    """A level's new total amount (0: gone) and its old one. ``sequence`` is dense; ``nth`` is within a millisecond."""
 
     sequence: int
     time_ms: int
@@ -54,6 +54,7 @@ class Change(NamedTuple):
     side: str  # "bids" or "asks"
     price: int
     amount: int
+    before: int = 0
 
 
 class Touch(NamedTuple):
@@ -199,8 +200,10 @@ class Market:
     def _set(self, side: str, price: int, amount: int, time_ms: int) -> None:
         self._nth = self._nth + 1 if time_ms == self._last_ms else 0
         self._last_ms = time_ms
-        (self.bids if side == "bids" else self.asks).set(price, amount)
-        self.changes.append(Change(self.changes.last + 1, time_ms, self._nth, side, price, amount))
+        levels = self.bids if side == "bids" else self.asks
+        before = levels.amounts.get(price, 0)
+        levels.set(price, amount)
+        self.changes.append(Change(self.changes.last + 1, time_ms, self._nth, side, price, amount, before))
 
     def _note_touch(self, time_ms: int) -> None:
         bid, ask = self.bids.best, self.asks.best

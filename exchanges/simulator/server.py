@@ -13,12 +13,14 @@ from types import TracebackType
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.routing import Mount, Router
 
 from . import binance, bybit, hyperliquid
 from .clock import Clock
 from .control import control_routes
+from .gate import Gate
 from .sockets import SimulatorProtocol
+from .switchboard import Switchboard
 from .venue import Venue
 
 log = logging.getLogger("exchanges.simulator")
@@ -40,6 +42,7 @@ class Floor:
     def __init__(self, seed: int) -> None:
         self.clock = Clock()
         self.venues = {name: make(self.clock, f"{seed}") for name, make in VENUES.items()}
+        self.faults = Switchboard(self.venues)
 
     async def run(self) -> None:
         ticks, venues = 0, list(self.venues.values())
@@ -50,12 +53,14 @@ class Floor:
             if ticks > IDLE_TICKS:  # a short-lived simulator does not pay for what nobody asked for
                 venues[ticks % len(venues)].markets.catch_up()
             if ticks % 50 == 0:
-                self._keep_alive()
+                self.keep_alive()
 
     def tick(self, *, flush: bool = False) -> None:
         """Deliver what is due, or with ``flush`` everything there is."""
         now = self.clock.now()
         for venue in self.venues.values():
+            if venue.faults.busy:
+                venue.sweep()
             venue.streams.tick(now, flush=flush)
             for connection in venue.connections:
                 connection.flush()
@@ -73,13 +78,13 @@ class Floor:
         """Let market time go on from where it stands, so behind the wall clock by the time frozen."""
         self.clock.thaw()
 
-    def _keep_alive(self) -> None:
+    def keep_alive(self) -> None:
+        """Send the pings that are due."""
         for venue in self.venues.values():
             if venue.heartbeat is not None:
+                now = self.clock.now() + venue.faults.skew_ms
                 for connection in list(venue.connections):
-                    connection.keep_alive(
-                        self.clock.now(), every=venue.heartbeat.every, pong_within=venue.heartbeat.pong_within
-                    )
+                    connection.keep_alive(now, every=venue.heartbeat.every, pong_within=venue.heartbeat.pong_within)
 
 
 def app(seed: int, floor: Floor | None = None) -> Starlette:
@@ -97,7 +102,7 @@ def app(seed: int, floor: Floor | None = None) -> Starlette:
             with suppress(asyncio.CancelledError):
                 await task
 
-    venues = [Mount(f"/{name}", routes=venue.routes) for name, venue in floor.venues.items()]
+    venues = [Mount(f"/{name}", Gate(Router(venue.routes), venue)) for name, venue in floor.venues.items()]
     return Starlette(routes=[Mount("/control", routes=control_routes(floor)), *venues], lifespan=lifespan)
 
 
@@ -118,7 +123,8 @@ class Simulator:
     """The simulator on a port of its own, in the running event loop.
 
     ``async with Simulator(seed=1, port=0) as simulator:`` then ``simulator.url`` (http) and ``simulator.ws_url``;
-    ``simulator.floor.venues["binance"].markets["BTCUSDT"]`` is the truth itself.
+    ``simulator.floor.venues["binance"].markets["BTCUSDT"]`` is the truth itself, ``simulator.floor.faults`` the switch
+    that makes it go wrong on the way.
     """
 
     def __init__(self, seed: int = 1, *, host: str = "127.0.0.1", port: int = 0) -> None:

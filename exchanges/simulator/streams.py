@@ -3,11 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
-
-class Subscriber(Protocol):
-    """What a stream needs of a client's session."""
-
-    def deliver(self, name: str, payload: bytes) -> None: ...
+from .interference import Interference, Subscriber
 
 
 class Stream(Protocol):
@@ -32,8 +28,10 @@ class Greeting(Protocol):
 class Streams:
     """The live streams by name; a stream lives from its first subscriber to its last."""
 
-    def __init__(self, open_stream: Callable[[str, int], Stream | None]) -> None:
+    def __init__(self, open_stream: Callable[[str, int], Stream | None], interference: Interference) -> None:
         self._open = open_stream
+        self._interference = interference
+        self._faults = interference.faults
         self._streams: dict[str, Stream] = {}
         self._subscribers: dict[str, list[Subscriber]] = {}
 
@@ -51,7 +49,7 @@ class Streams:
             if isinstance(stream, Greeting):
                 self._produce(name, stream, now_ms, flush=True)
                 for payload in stream.greet(now_ms):
-                    subscriber.deliver(name, payload)
+                    self._deliver(name, payload, [subscriber])
             subscribers.append(subscriber)
         return True
 
@@ -60,19 +58,29 @@ class Streams:
         if subscribers is None or subscriber not in subscribers:
             return
         subscribers.remove(subscriber)
+        if self._faults.busy:
+            self._interference.forget(name, subscriber)
         if not subscribers:
             del self._subscribers[name], self._streams[name]
 
     def tick(self, now_ms: int, *, flush: bool = False) -> None:
         """Deliver what is due."""
+        if self._faults.busy:
+            self._interference.release()
         for name, stream in self._streams.items():
             if flush or now_ms >= stream.due_ms:
                 self._produce(name, stream, now_ms, flush=flush)
 
     def _produce(self, name: str, stream: Stream, now_ms: int, *, flush: bool) -> None:
         for payload in stream.produce(now_ms, flush=flush):
-            for subscriber in self._subscribers[name]:
-                subscriber.deliver(name, payload)
+            self._deliver(name, payload, self._subscribers[name])
+
+    def _deliver(self, name: str, payload: bytes, subscribers: list[Subscriber]) -> None:
+        if self._faults.busy:
+            self._interference.deliver(name, payload, subscribers)
+            return
+        for subscriber in subscribers:
+            subscriber.deliver(name, payload)
 
 
 def next_boundary(now_ms: int, interval_ms: int) -> int:

@@ -91,6 +91,64 @@ async def test_aggregates_can_be_paged_by_id_and_by_time(http: httpx2.AsyncClien
     assert timed == [row for row in newest if since <= row["T"] <= until]
 
 
+@pytest.mark.parametrize(("path", "base"), [(FUTURES, "binance"), (SPOT, "binance-spot")])
+async def test_paging_by_id_meets_every_aggregate_once(http: httpx2.AsyncClient, path: str, base: str) -> None:
+    await http.post("/control/freeze", json={"frozen": True})
+    newest = await get(http, f"{path}/aggTrades", symbol="BTCUSDT", limit=1000)
+    pages: list[Any] = []
+    after = newest[0]["a"]
+    while page := await get(http, f"{path}/aggTrades", symbol="BTCUSDT", fromId=after, limit=170):
+        pages += page
+        after = page[-1]["a"] + 1
+    assert pages == newest
+    assert [row["a"] for row in newest] == list(range(newest[0]["a"], newest[0]["a"] + len(newest)))
+    told = (await http.get("/control/truth/trades", params={"venue": base, "symbol": "BTCUSDT"})).json()
+    assert pages[-1]["a"] >= told["trades"][-1]["id"]
+
+
+@pytest.mark.parametrize("path", [FUTURES, SPOT])
+async def test_an_id_of_the_future_has_no_aggregates_yet(http: httpx2.AsyncClient, path: str) -> None:
+    (last,) = await get(http, f"{path}/aggTrades", symbol="BTCUSDT", limit=1)
+    assert await get(http, f"{path}/aggTrades", symbol="BTCUSDT", fromId=last["a"] + 100_000) == []
+
+
+@pytest.mark.parametrize("time", ["startTime", "endTime"])
+async def test_an_id_and_a_time_cannot_be_mixed(http: httpx2.AsyncClient, time: str) -> None:
+    reply = await http.get(f"{FUTURES}/aggTrades", params={"symbol": "BTCUSDT", "fromId": 1, time: 1_795_000_000_000})
+    assert (reply.status_code, reply.json()["code"]) == (400, -1128)
+
+
+async def test_more_than_a_page_is_refused_on_futures_and_cut_on_spot(http: httpx2.AsyncClient) -> None:
+    query = {"symbol": "BTCUSDT", "fromId": 1, "limit": 1001}
+    assert (await http.get(f"{FUTURES}/aggTrades", params=query)).json()["code"] == -1130
+    assert len(await get(http, f"{SPOT}/aggTrades", **query)) == 1000
+
+
+@pytest.mark.parametrize(("path", "weight"), [(FUTURES, 1), (SPOT, 2)])
+async def test_the_day_of_a_symbol_ends_with_its_last_trade(http: httpx2.AsyncClient, path: str, weight: int) -> None:
+    await http.post("/control/freeze", json={"frozen": True})
+    (last,) = await get(http, f"{path}/trades", symbol="BTCUSDT", limit=1)
+    used = int((await http.get(f"{path}/ping")).headers["X-MBX-USED-WEIGHT-1M"])
+    reply = await http.get(f"{path}/ticker/24hr", params={"symbol": "BTCUSDT"})
+    day = reply.json()
+    assert int(reply.headers["X-MBX-USED-WEIGHT-1M"]) == used + weight
+    assert (day["lastId"], day["lastPrice"], day["lastQty"]) == (last["id"], last["price"], last["qty"])
+    assert day["firstId"] < day["lastId"]
+
+
+@pytest.mark.parametrize(("path", "weight"), [(FUTURES, 2), (SPOT, 2)])
+async def test_the_best_prices_are_those_of_the_book(http: httpx2.AsyncClient, path: str, weight: int) -> None:
+    await http.post("/control/freeze", json={"frozen": True})
+    book = await get(http, f"{path}/depth", symbol="BTCUSDT", limit=5)
+    used = int((await http.get(f"{path}/ping")).headers["X-MBX-USED-WEIGHT-1M"])
+    reply = await http.get(f"{path}/ticker/bookTicker", params={"symbol": "BTCUSDT"})
+    best = reply.json()
+    assert int(reply.headers["X-MBX-USED-WEIGHT-1M"]) == used + weight
+    assert [best["bidPrice"], best["bidQty"]] == book["bids"][0]
+    assert [best["askPrice"], best["askQty"]] == book["asks"][0]
+    assert best.get("lastUpdateId") == (book["lastUpdateId"] if path == FUTURES else None)
+
+
 @pytest.mark.parametrize("interval", ["1m", "15m", "1h", "8h", "1d", "3d", "1w", "1M"])
 async def test_klines_of_every_timeframe_end_with_the_running_candle(http: httpx2.AsyncClient, interval: str) -> None:
     rows = await get(http, f"{FUTURES}/klines", symbol="ETHUSDT", interval=interval, limit=10)

@@ -88,6 +88,12 @@ async def test_candles_are_newest_first_and_cut_at_either_end(http: httpx2.Async
     assert opens == list(range(opens[0], opens[0] - 200 * 300_000, -300_000))
     part = (await result(http, "kline", **query, start=opens[50], end=opens[40]))["list"]
     assert part == rows[40:51]
+    first = (await result(http, "kline", **query, start=opens[50], limit=3))["list"]
+    assert first == rows[48:51]  # without an end: the first of the window, still newest first
+    newest = (await result(http, "kline", **query, start=opens[50], end=opens[40], limit=3))["list"]
+    assert newest == rows[40:43]  # with both ends: the newest of it
+    within = (await result(http, "kline", **query, start=opens[50] + 1, end=opens[49]))["list"]
+    assert within == rows[49:51]  # it begins with the candle that contains the start
     without_category = (await result(http, "kline", symbol="ETHUSDT", interval="5", end=opens[1], limit=2))["list"]
     assert without_category == rows[1:3]
 

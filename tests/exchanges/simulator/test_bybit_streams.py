@@ -266,7 +266,7 @@ def frames(stream: Stream, until_ms: int, *, since_ms: int = OPENED_MS) -> list[
 async def test_a_book_topic_does_all_that_a_client_must_bear(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bybit_book, "SNAPSHOT_EVERY", 200)
     one = instrument("BTCUSDT")
-    stream = BookStream(one.books[50], OPENED_MS, lambda: False)
+    stream = BookStream(one, 50, OPENED_MS)
     stream.produce(OPENED_MS, flush=True)
     keeper, absent, one_sided, snapshots = Keeper(), 0, 0, 0
     keeper.apply(json.loads(stream.greet(OPENED_MS)[0]))
@@ -290,7 +290,7 @@ async def test_a_book_topic_does_all_that_a_client_must_bear(monkeypatch: pytest
 
 async def test_a_best_level_that_stands_still_is_repeated_under_its_number() -> None:
     one = instrument("ZENUSDT")
-    stream = BestStream(one.best, OPENED_MS)
+    stream = BestStream(one, OPENED_MS)
     heard = frames(stream, OPENED_MS + 60_000)
     again = [(earlier, later) for earlier, later in pairwise(heard) if earlier["data"] == later["data"]]
     assert again
@@ -350,7 +350,7 @@ async def test_a_liquidation_names_the_side_of_the_position() -> None:
 async def test_the_same_seed_gives_the_same_frames() -> None:
     def tell() -> list[dict[str, Any]]:
         one = instrument("ETHUSDT")
-        streams: list[Stream] = [BookStream(one.books[200], OPENED_MS, lambda: False), Tape(one, OPENED_MS)]
+        streams: list[Stream] = [BookStream(one, 200, OPENED_MS), Tape(one, OPENED_MS)]
         return [frame for stream in streams for frame in frames(stream, OPENED_MS + 2_000)]
 
     assert tell() == tell()

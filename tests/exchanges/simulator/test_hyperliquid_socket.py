@@ -228,6 +228,24 @@ async def test_the_2001st_message_in_a_minute_is_refused(dial: Dial) -> None:
     assert (await one.receive())["data"] == "Cannot send more than 2000 messages per minute."
 
 
+async def test_what_an_address_has_used_and_was_refused_is_told(dial: Dial, http: httpx2.AsyncClient) -> None:
+    before = (await http.get("/control/counters")).json()["hyperliquid"]["refused"]
+    sockets = [await greeted(dial) for _ in range(10)]
+    await subscribe(sockets[0], type="bbo", coin="BTC")
+    assert await alive(sockets[1])
+    with pytest.raises(InvalidStatus):
+        await dial(PATH)
+    for _ in range(61):
+        await http.post("/hyperliquid/info", json={"type": "meta"})
+    told = (await http.get("/control/counters")).json()["hyperliquid"]
+    assert told["usage"] == {
+        "127.0.0.1": {"connections": 10, "subscriptions": 1, "new_connections": 10, "messages": 2, "weight": 1200}
+    }
+    assert {kind: count - before.get(kind, 0) for kind, count in told["refused"].items()} == {
+        **dict.fromkeys(before, 0), "handshake": 1, "request": 1,
+    }  # fmt: skip
+
+
 async def test_a_drop_can_be_asked_for(dial: Dial, http: httpx2.AsyncClient) -> None:
     socket = await greeted(dial)
     await http.post("/control/drop", json={"venue": "hyperliquid", "close_code": None})

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import zlib
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -25,15 +26,26 @@ def fresh_allowance(simulator: Simulator) -> None:
 
 
 async def listen(dial: Dial, *subscriptions: dict[str, Any]) -> Socket:
-    """A socket whose subscriptions are all acknowledged and whose data is still to come."""
+    """A socket whose subscriptions are all acknowledged and whose data is still to be received.
+
+    On a busy machine the first data may come before the last acknowledgement.
+    """
     socket = await dial(PATH)
     async with asyncio.timeout(5):
         await socket.connection.recv()  # the greeting
     for subscription in subscriptions:
         await socket.send({"method": "subscribe", "subscription": subscription})
-    for _ in subscriptions:
-        assert (await socket.receive())["channel"] == "subscriptionResponse"
+    await socket.acknowledged(lambda message: message["channel"] == "subscriptionResponse", len(subscriptions))
     return socket
+
+
+async def first_of_each(socket: Socket, kind: Callable[[Any], str], count: int) -> dict[str, Any]:
+    """The first message of ``count`` kinds; a stream may repeat itself before another has begun."""
+    found: dict[str, Any] = {}
+    while len(found) < count:
+        message = await socket.receive()
+        found.setdefault(kind(message), message["data"])
+    return found
 
 
 async def freeze(http: httpx2.AsyncClient) -> int:
@@ -58,12 +70,12 @@ async def test_fast_books_have_five_levels_and_say_so_and_plain_ones_twenty(dial
     socket = await listen(
         dial, {"type": "l2Book", "coin": "BTC", "fast": True}, {"type": "l2Book", "coin": "BTC"}
     )  # fmt: skip
-    frames = [(await socket.receive())["data"] for _ in range(2)]
-    assert {frame.get("fast"): [len(side) for side in frame["levels"]] for frame in frames} == {
-        True: [5, 5],
-        None: [20, 20],
+    frames = await first_of_each(socket, lambda message: str(message["data"].get("fast")), 2)
+    assert {kind: [len(side) for side in frame["levels"]] for kind, frame in frames.items()} == {
+        "True": [5, 5],
+        "None": [20, 20],
     }
-    for frame in frames:
+    for frame in frames.values():
         bids, asks = ([float(level["px"]) for level in side] for side in frame["levels"])
         assert bids == sorted(bids, reverse=True)
         assert asks == sorted(asks)
@@ -88,10 +100,10 @@ async def test_a_plain_book_is_seconds_apart_and_the_end_of_time_brings_the_last
     dial: Dial, http: httpx2.AsyncClient
 ) -> None:
     socket = await listen(dial, {"type": "l2Book", "coin": "ETH"}, {"type": "l2Book", "coin": "ETH", "nSigFigs": 4})
-    first = [(await socket.receive())["data"] for _ in range(2)]
-    assert ["spread" in book for book in first] == [False, True]
+    await first_of_each(socket, lambda message: str("spread" in message["data"]), 2)
     now = await freeze(http)
-    book = (await socket.until(lambda message: message["data"]["time"] == now))["data"]
+    last = await socket.until(lambda message: message["data"]["time"] == now and "spread" not in message["data"])
+    book = last["data"]
     true = await truth(http, "ETH")
     sides = [[[level["px"], level["sz"]] for level in side] for side in book["levels"]]
     assert sides == [true["bids"][:20], true["asks"][:20]]
@@ -181,12 +193,10 @@ async def test_contexts_come_on_a_channel_of_their_own_for_spot(dial: Dial) -> N
         dial, {"type": "activeAssetCtx", "coin": "kPEPE"}, {"type": "activeAssetCtx", "coin": "@107"},
         {"type": "activeAssetCtx", "coin": "MATIC"},
     )  # fmt: skip
-    frames = [await socket.receive() for _ in range(3)]
-    by_coin = {frame["data"]["coin"]: frame for frame in frames}
-    assert by_coin["kPEPE"]["channel"] == "activeAssetCtx"
-    assert float(by_coin["kPEPE"]["data"]["ctx"]["oraclePx"]) > 0
-    assert by_coin["@107"]["channel"] == "activeSpotAssetCtx"
-    assert by_coin["MATIC"]["data"]["ctx"]["impactPxs"] is None
+    frames = await first_of_each(socket, lambda message: f"{message['channel']} {message['data']['coin']}", 3)
+    assert frames.keys() == {"activeAssetCtx kPEPE", "activeSpotAssetCtx @107", "activeAssetCtx MATIC"}
+    assert float(frames["activeAssetCtx kPEPE"]["ctx"]["oraclePx"]) > 0
+    assert frames["activeAssetCtx MATIC"]["ctx"]["impactPxs"] is None
 
 
 async def test_all_market_channels_state_every_coin(dial: Dial) -> None:
@@ -194,13 +204,19 @@ async def test_all_market_channels_state_every_coin(dial: Dial) -> None:
         dial, {"type": "allMids"}, {"type": "allMids", "dex": "xyz"}, {"type": "allDexsAssetCtxs"},
         {"type": "fastAssetCtxs"}, {"type": "spotAssetCtxs"}, {"type": "assetCtxs"},
     )  # fmt: skip
-    mids, dex_mids, contexts, fast, spot, main = [(await socket.receive())["data"] for _ in range(6)]
-    assert "@107" in mids["mids"]
-    assert dex_mids.keys() == {"mids", "dex"}
-    assert [(dex, len(rows)) for dex, rows in contexts["ctxs"]] == [("", 6), ("xyz", 1)]
-    assert len(main["ctxs"]) == 6
-    assert {"PURR/USDC", "@107", "@142"} < {row["coin"] for row in spot}
-    first = json.loads(zlib.decompress(base64.b64decode(fast), wbits=-15))
+
+    def kind(message: Any) -> str:
+        mids_of = message["data"].get("dex", "main") if message["channel"] == "allMids" else ""
+        return f"{message['channel']} {mids_of}".strip()
+
+    first_data = await first_of_each(socket, kind, 6)
+    assert "@107" in first_data["allMids main"]["mids"]
+    assert first_data["allMids xyz"].keys() == {"mids", "dex"}
+    contexts = first_data["allDexsAssetCtxs"]["ctxs"]
+    assert [(dex, len(rows)) for dex, rows in contexts] == [("", 6), ("xyz", 1)]
+    assert len(first_data["assetCtxs"]["ctxs"]) == 6
+    assert {"PURR/USDC", "@107", "@142"} < {row["coin"] for row in first_data["spotAssetCtxs"]}
+    first = json.loads(zlib.decompress(base64.b64decode(first_data["fastAssetCtxs"]), wbits=-15))
     assert len(first) == 9
     changed = await socket.until(lambda message: message["channel"] == "fastAssetCtxs")
     assert 0 < len(json.loads(zlib.decompress(base64.b64decode(changed["data"]), wbits=-15))) < 9

@@ -12,8 +12,10 @@ import pytest
 import pytest_asyncio
 
 from exchanges.simulator import sockets as simulator_sockets
+from exchanges.simulator.binance_rest import Weights
 from exchanges.simulator.clock import Clock
 from exchanges.simulator.server import Simulator
+from exchanges.simulator.venue import Counters
 
 from .conftest import Dial
 
@@ -108,11 +110,26 @@ async def test_weight_is_counted_and_the_limit_answers_429_and_then_418(
     assert refused.status_code == 429
     assert 0 < int(refused.headers["Retry-After"]) <= 60
     assert refused.json()["code"] == -1003
-    statuses = [(await http.get("/binance/fapi/v1/ping")).status_code for _ in range(31)]
-    assert statuses[-1] == 418
+    replies = [await http.get("/binance/fapi/v1/ping") for _ in range(31)]
+    assert [reply.status_code for reply in replies[28:]] == [429, 418, 418]
+    assert replies[-1].headers["Retry-After"] == "120"
     counted = (await http.get("/control/counters")).json()["binance"]
-    assert counted["requests"]["/fapi/v1/ping"] == 32
+    assert counted["requests"]["/fapi/v1/ping"] == counted["refused"]["request"] == 32
     assert counted["weight"] == counters.weight
+    await http.post("/control/forgive", json={"venue": "binance"})
+    assert (await http.get("/binance/fapi/v1/ping")).status_code == 200
+
+
+async def test_a_429_ends_with_the_minute_and_a_ban_does_not() -> None:
+    weights = Weights(10, Counters())
+    now = 1_795_000_040_000  # 40 s before the minute ends
+    assert weights.spend(10, now) is None
+    assert weights.spend(1, now) == (429, 40)
+    assert weights.spend(1, now + 39_500) == (429, 1)
+    assert weights.spend(1, now + 40_000) is None
+    assert [weights.spend(10, now + 40_000) for _ in range(31)] == [(429, 60)] * 30 + [(418, 120)]
+    assert weights.spend(1, now + 100_000) == (418, 60)
+    assert weights.spend(1, now + 160_000) is None
 
 
 async def test_leaving_takes_the_subscriptions_along(dial: Dial, simulator: Simulator) -> None:
