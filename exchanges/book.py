@@ -1,19 +1,28 @@
 """An order book, and the proof that it is the venue's. Pure: no clock, no socket, no venue.
 
-Levels are numbers, checked where they were decoded (``events.Level``).
+Levels are numbers, checked where they were decoded (``events.Level``). The venue's own decimals are kept beside them
+only for a book that somebody wants them of.
 """
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf, nextafter
+from operator import itemgetter
+from typing import Any
 
-from exchanges.errors import CrossedBook, SequenceGap
+from exchanges.errors import UNREADABLE, CrossedBook, SequenceGap
 from exchanges.events import BookDelta, BookSnapshot, Level
+from exchanges.venue import Texts
 
 MAX_LEVELS = 5_000  # a side; a diff stream alone would grow it for ever (Binance: 1,000 → 5,000 in six minutes)
 MAX_KEPT = 2_000  # deltas kept while waiting for a snapshot: over three minutes of the fastest documented stream
+MAX_LATE_MS = 60_000  # by which one whole book may come after a newer one
 WINDOW = 60  # levels kept sorted to begin with
+
+LevelText = tuple[str, str]  # price and amount, as the venue wrote them
+ReadTexts = Callable[[Any], Texts]  # of an event's ``raw``
+PRICE = itemgetter(0)
 
 
 class BookSide:
@@ -38,6 +47,10 @@ class BookSide:
         if not self._window:
             return None
         return self._window[-1 if self._is_bid else 0]
+
+    def amount(self, price: float) -> float:
+        """What is there at ``price``; 0: nothing."""
+        return self._amounts.get(price, 0.0)
 
     def apply(self, levels: Sequence[Level]) -> None:
         """Set each level; an amount of 0 removes it, and removing what is not there is normal."""
@@ -79,17 +92,81 @@ class BookSide:
             self._edge = window[-1] if self._is_bid else nextafter(window[-1], inf)
 
 
+class LevelTexts:
+    """A book's levels in the venue's own decimals, by price, as far as they are known: nothing is ever made up.
+
+    Complete when it is kept from the snapshot on. When it begins in the middle, only levels that were heard of since
+    are here, and ``fill`` adds those of another snapshot that are the same. Who misses a level waits.
+    """
+
+    __slots__ = ("asks", "bids", "read")
+
+    def __init__(self, read: ReadTexts) -> None:
+        self.read = read
+        self.bids: dict[float, LevelText] = {}
+        self.asks: dict[float, LevelText] = {}
+
+    def hear(self, event: BookSnapshot | BookDelta, book: "OrderBook") -> None:
+        """Take what ``event`` says, which ``book`` has taken already."""
+        try:
+            bids, asks = self.read(event.raw)
+        except UNREADABLE:  # numbers where there always were texts: how they were written is not known then
+            self._unknow(event)
+            return
+        self.bids = _take(self.bids, event.bids, bids, book.bids)
+        self.asks = _take(self.asks, event.asks, asks, book.asks)
+
+    def fill(self, snapshot: BookSnapshot, book: "OrderBook") -> None:
+        """Add the levels that ``snapshot`` has at the same price with the same amount: that is all the proof needed.
+
+        So it may be older or newer than the book, and of a venue without sequences.
+
+        Raises:
+            ValueError and its kin (``UNREADABLE``): its levels are not texts.
+        """
+        bids, asks = self.read(snapshot.raw)
+        for known, levels, texts, side in (
+            (self.bids, snapshot.bids, bids, book.bids),
+            (self.asks, snapshot.asks, asks, book.asks),
+        ):
+            for (price, amount), text in zip(levels, texts, strict=True):
+                if price not in known and amount and side.amount(price) == amount:
+                    known[price] = text
+
+    def _unknow(self, event: BookSnapshot | BookDelta) -> None:
+        for known, levels in ((self.bids, event.bids), (self.asks, event.asks)):
+            for price, _ in levels:
+                known.pop(price, None)
+
+
+def _take(
+    known: dict[float, LevelText], levels: Sequence[Level], texts: Sequence[LevelText], side: BookSide
+) -> dict[float, LevelText]:
+    """``known`` with ``texts`` of the changed ``levels``, and without those that ``side`` has no more."""
+    known.update(zip(map(PRICE, levels), texts, strict=True))
+    for price, amount in levels:
+        if not amount and not side.amount(price):  # it may have come back within the message
+            known.pop(price, None)
+    if len(known) > 2 * MAX_LEVELS:  # the side has forgotten those furthest from the touch
+        known = {price: text for price, text in known.items() if side.amount(price)}
+    return known
+
+
 class OrderBook:
-    """Bids and asks as of ``sequence``."""
+    """Bids and asks as of ``sequence``; ``texts`` of them while somebody wants any."""
 
-    __slots__ = ("asks", "bids", "sequence", "timestamp_ms")
+    __slots__ = ("asks", "bids", "sequence", "texts", "timestamp_ms")
 
-    def __init__(self, snapshot: BookSnapshot) -> None:
+    def __init__(self, snapshot: BookSnapshot, *, texts: ReadTexts | None = None) -> None:
         self.bids = BookSide(snapshot.bids, is_bid=True)
         self.asks = BookSide(snapshot.asks, is_bid=False)
         self.sequence = snapshot.sequence
         self.timestamp_ms = snapshot.timestamp_ms
+        self.texts: LevelTexts | None = None
         self._check()
+        if texts is not None:
+            self.texts = LevelTexts(texts)
+            self.texts.hear(snapshot, self)
 
     def apply(self, delta: BookDelta) -> None:
         """Bring the book to ``delta.last_sequence``.
@@ -102,6 +179,8 @@ class OrderBook:
         self.sequence = delta.last_sequence
         self.timestamp_ms = delta.timestamp_ms
         self._check()
+        if self.texts is not None:
+            self.texts.hear(delta, self)
 
     def _check(self) -> None:
         best_bid, best_ask = self.bids.best, self.asks.best
@@ -118,9 +197,13 @@ class BookSync:
     One rule serves the venues that number their deltas: a snapshot at S joins the first delta with
     ``prev_sequence <= S < last_sequence`` (the delta straddles the snapshot or continues it), older ones lie inside the
     snapshot, and from then on ``prev_sequence`` is exactly the sequence of the book.
+
+    ``texts``: keep the venue's decimals from the first snapshot on. The book of a later snapshot keeps them if the one
+    before did, so whoever wants them, or no longer, says so to the book.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, texts: ReadTexts | None = None) -> None:
+        self._texts = texts
         self.book: OrderBook | None = None
         self.joined = False  # a delta has been applied since the snapshot
         self.kept: deque[BookDelta] = deque()  # not yet joined; after a SequenceGap from the one that showed it on
@@ -139,7 +222,9 @@ class BookSync:
             self.kept.popleft()
         if self.kept and self.kept[0].prev_sequence > snapshot.sequence:
             return None
-        self.book, self.joined = OrderBook(snapshot), False
+        if self.book is not None:
+            self._texts = None if self.book.texts is None else self.book.texts.read
+        self.book, self.joined = OrderBook(snapshot, texts=self._texts), False
         while self.kept:
             self._join(self.book, self.kept[0])
             self.kept.popleft()
@@ -172,4 +257,6 @@ class BookSync:
 
 
 def _older(snapshot: BookSnapshot, book: OrderBook) -> bool:
-    return snapshot.timestamp_ms is not None and snapshot.timestamp_ms < (book.timestamp_ms or 0)
+    """It came late. One that is far older comes from a clock that was set back, and is the newest there is."""
+    behind = (book.timestamp_ms or 0) - (snapshot.timestamp_ms or 0)
+    return snapshot.timestamp_ms is not None and 0 < behind <= MAX_LATE_MS

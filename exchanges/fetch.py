@@ -1,8 +1,8 @@
 """THE upstream HTTP client: one request in flight per question, a deadline, and our errors instead of the library's.
 
 It retries nothing: a client's request is answered now, and those who need persistence (catalogue, book snapshots) have
-their own backoff. Redirects are refused and proxies of the environment ignored, so that a venue's host is what the
-settings say.
+their own backoff. Every request is paid for by its weight, and none is made while the venue's breaker is open.
+Redirects are refused and proxies of the environment ignored, so that a venue's host is what the settings say.
 """
 
 import asyncio
@@ -14,6 +14,8 @@ import httpx2
 import orjson
 
 from exchanges import metrics
+from exchanges.breaker import Breaker
+from exchanges.budget import CLIENT, Budget, Patience
 from exchanges.errors import UNREADABLE, BadMessage, GatewayError, VenueBusy, VenueTimeout, VenueUnavailable
 from exchanges.events import Trade
 
@@ -29,11 +31,26 @@ Refusal = Callable[[int, Any], GatewayError | None]
 
 
 class Fetcher:
-    """Requests to one venue. ``refusal`` reads the venue's own error out of (HTTP status, body), None: not an error."""
+    """Requests to what one budget of a venue pays for.
 
-    def __init__(self, exchange: str, *, refusal: Refusal, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+    ``refusal`` reads the venue's own error out of (HTTP status, body), None: not an error. ``weight`` is what the venue
+    counts for a request. Both kinds raise VenueBusy when it told us to stay away, or when ``patience`` does not reach
+    until there is budget.
+    """
+
+    def __init__(
+        self,
+        exchange: str,
+        *,
+        refusal: Refusal,
+        budget: Budget,
+        breaker: Breaker,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
         self._exchange = exchange
         self._refusal = refusal
+        self._budget = budget
+        self._breaker = breaker
         self._client = httpx2.AsyncClient(
             timeout=TIMEOUT,
             limits=httpx2.Limits(max_connections=MAX_CONNECTIONS),
@@ -44,13 +61,20 @@ class Fetcher:
         )
         self._in_flight: dict[bytes, asyncio.Task[Any]] = {}
 
-    async def get(self, url: str, query: Mapping[str, str | int] | None = None) -> Any:
+    async def get(
+        self,
+        url: str,
+        query: Mapping[str, str | int] | None = None,
+        *,
+        weight: float = 1,
+        patience: Patience = CLIENT,
+    ) -> Any:
         """The JSON answer to a GET. Identical requests in flight at the same time share one."""
-        return await self._shared("GET", url, query=query, body=None)
+        return await self._shared("GET", url, query=query, body=None, weight=weight, patience=patience)
 
-    async def post(self, url: str, body: Mapping[str, Any]) -> Any:
+    async def post(self, url: str, body: Mapping[str, Any], *, weight: float = 1, patience: Patience = CLIENT) -> Any:
         """The JSON answer to a POST that only reads. Identical requests in flight at the same time share one."""
-        return await self._shared("POST", url, query=None, body=body)
+        return await self._shared("POST", url, query=None, body=body, weight=weight, patience=patience)
 
     async def close(self) -> None:
         for task in list(self._in_flight.values()):
@@ -58,11 +82,14 @@ class Fetcher:
         await asyncio.gather(*self._in_flight.values(), return_exceptions=True)
         await self._client.aclose()
 
-    async def _shared(self, method: str, url: str, **arguments: Any) -> Any:
-        key = orjson.dumps((method, url, arguments), option=orjson.OPT_SORT_KEYS)
+    async def _shared(self, method: str, url: str, *, patience: Patience, **arguments: Any) -> Any:
+        # Who waits longer for budget asks for itself: its patience must not be cut, nor anybody's stretched.
+        key = orjson.dumps((method, url, arguments, tuple(patience)), option=orjson.OPT_SORT_KEYS)
         task = self._in_flight.get(key)
         if task is None:
-            task = self._in_flight[key] = asyncio.create_task(self._request(method, url, **arguments))
+            task = self._in_flight[key] = asyncio.create_task(
+                self._request(method, url, patience=patience, **arguments)
+            )
             task.add_done_callback(lambda done: self._landed(key, done))
         # One asker's cancellation must not take the answer from the others.
         return await asyncio.shield(task)
@@ -73,8 +100,32 @@ class Fetcher:
             task.exception()  # marks it as seen: whoever asked may have left before the answer
 
     async def _request(
-        self, method: str, url: str, *, query: Mapping[str, str | int] | None, body: Mapping[str, Any] | None
+        self,
+        method: str,
+        url: str,
+        *,
+        query: Mapping[str, str | int] | None,
+        body: Mapping[str, Any] | None,
+        weight: float,
+        patience: Patience,
     ) -> Any:
+        try:
+            self._breaker.check()
+            await asyncio.sleep(self._budget.spend(weight, patience))
+            with self._breaker.passage():
+                response, content = await self._exchanged(method, url, query=query, body=body)
+                banned = self._breaker.refuses(response.status_code, response.headers)
+        except VenueBusy:
+            self._count("held back")
+            raise
+        if banned:
+            self._count("busy")
+            raise VenueBusy(f"{self._exchange} asks us to slow down", retry_after=self._breaker.remaining)
+        return self._read(response.status_code, content)
+
+    async def _exchanged(
+        self, method: str, url: str, *, query: Mapping[str, str | int] | None, body: Mapping[str, Any] | None
+    ) -> tuple[httpx2.Response, bytes]:
         try:
             async with asyncio.timeout(TIMEOUT):
                 async with self._client.stream(method, url, params=query, json=body) as response:
@@ -89,13 +140,9 @@ class Fetcher:
         except httpx2.HTTPError as error:
             self._count("unreachable")
             raise VenueUnavailable(f"{self._exchange} cannot be reached") from error
-        return self._read(response, bytes(content))
+        return response, bytes(content)
 
-    def _read(self, response: httpx2.Response, content: bytes) -> Any:
-        status = response.status_code
-        if status in (418, 429):
-            self._count("busy")
-            raise VenueBusy(f"{self._exchange} asks us to slow down", retry_after=retry_after(response.headers))
+    def _read(self, status: int, content: bytes) -> Any:
         try:
             answer = orjson.loads(content)
         except orjson.JSONDecodeError:
@@ -111,12 +158,6 @@ class Fetcher:
 
     def _count(self, outcome: str) -> None:
         metrics.REQUESTS.labels(self._exchange, outcome).inc()
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds the venue asks us to wait; None where it does not say, or says it as a date."""
-    value = headers.get("retry-after", "")
-    return float(value) if value.isascii() and value.isdigit() else None
 
 
 def read_answer(exchange: str, parse: Callable[[], T]) -> T:

@@ -1,29 +1,39 @@
 """Which socket carries which feed: one each while the venue's budget allows, then shared ones."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from exchanges.breaker import Breaker
+from exchanges.budget import Budget
 from exchanges.errors import UpstreamCapacity
 from exchanges.feed import Feed, Listener
+from exchanges.gate import Handshakes
 from exchanges.socket import Socket, wall_clock_ms
+from exchanges.takeover import Rotation
 from exchanges.venue import Capabilities, Stream
 
 
 class Pool:
-    """The sockets of one venue."""
+    """The sockets of one venue. ``breaker`` is the one its requests heed too."""
 
     def __init__(
         self,
         exchange: str,
         capabilities: Capabilities,
         *,
+        breaker: Breaker | None = None,
         max_streams_per_socket: int | None = None,
         clock_ms: Callable[[], int] = wall_clock_ms,
+        rotation: Rotation = Rotation(),  # noqa: B008  # immutable
     ) -> None:
         self.exchange = exchange
         self.max_sockets = capabilities.max_sockets
         self._share_from = capabilities.share_from
         self.max_streams = max_streams_per_socket or capabilities.max_streams_per_socket
+        self.breaker = breaker or Breaker(exchange)
+        self._handshakes = Handshakes(exchange, capabilities.connects, self.breaker)
+        self._messages = Budget(exchange, "messages", capabilities.messages) if capabilities.messages else None
+        self._rotation = rotation
         self._clock_ms = clock_ms
         self._sockets: dict[Socket, asyncio.Task[None]] = {}
         self._carriers: dict[Feed, Socket] = {}
@@ -36,6 +46,12 @@ class Pool:
     @property
     def connected(self) -> int:
         return sum(socket.connected for socket in self._sockets)
+
+    @property
+    def budgets(self) -> Mapping[str, Budget]:
+        """By pool: handshakes of each site so far, and messages where the venue counts those of all sockets."""
+        messages = {} if self._messages is None else {self._messages.pool: self._messages}
+        return self._handshakes.budgets | messages
 
     def open(self, stream: Stream, listener: Listener) -> Feed:
         """Subscribe; ``listener`` is told what comes of it.
@@ -78,6 +94,14 @@ class Pool:
         )
 
     def _open_socket(self, stream: Stream) -> Socket:
-        socket = Socket(self.exchange, stream.endpoint, clock_ms=self._clock_ms)
+        endpoint = stream.endpoint
+        socket = Socket(
+            self.exchange,
+            endpoint,
+            self._handshakes.gate(endpoint.site),
+            clock_ms=self._clock_ms,
+            messages_budget=self._messages,
+            rotation=self._rotation,
+        )
         self._sockets[socket] = asyncio.create_task(socket.run(), name=f"socket {self.exchange}")
         return socket

@@ -1,34 +1,33 @@
-"""THE upstream socket loop: connect, subscribe, read, heal. Knows no venue by name.
+"""THE upstream socket loop: connect, subscribe, heal, move on before the venue cuts. Knows no venue by name.
 
-One socket carries one feed, or several where the venue's budget makes ``pool.py`` share it. A dead or silent socket and
-too many unreadable messages end the session: every feed is told, a jittered pause follows, and it connects afresh.
+One socket carries one feed, or several where the venue's budget makes ``pool.py`` share it. When its connection is lost
+every feed is told and it connects afresh, as soon as the site's gate lets it. Before the venue cuts a connection, or
+when it announces to, a second one takes over: all streams are asked for there too, both copies are joined
+(``seam.py``), and the old connection is closed once the new one carries everything. Of that no feed notices anything.
 """
 
 import asyncio
 import logging
 import random
 import time
-from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from math import inf
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+from websockets.asyncio.client import ClientConnection
 
 from exchanges import metrics
-from exchanges.errors import BadMessage, SubscribeFailed
-from exchanges.events import Refused, Unknown
+from exchanges.budget import Budget
+from exchanges.connection import ENDINGS, Connection, HandshakeFailed, shake_hands
+from exchanges.errors import SubscribeFailed
+from exchanges.events import Accepted, Event, Leaving, Refused, Unknown
 from exchanges.feed import Feed
+from exchanges.gate import Gate, Outlook
+from exchanges.takeover import Rotation, Takeover
 from exchanges.venue import Endpoint, Parsed
 
 log = logging.getLogger("exchanges.socket")
 
-OPEN_TIMEOUT = 10.0
-CLOSE_TIMEOUT = 1.0
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds; full jitter
-MAX_MESSAGE = 16 * 1024 * 1024
-MAX_BAD_MESSAGES = 10  # a minute; one more and the socket is given up
-YIELD_EVERY = 64  # messages read without giving the loop a turn
 SUSPECT_WINDOW = 1.0  # seconds after a subscribe in which a closing socket is its fault
 MAX_STRIKES = 2
 MAX_UNKNOWN_KINDS = 100  # remembered per process, so that each is logged once
@@ -36,51 +35,60 @@ MAX_UNKNOWN_KINDS = 100  # remembered per process, so that each is logged once
 _seen_unknown: set[tuple[str, str]] = set()
 
 
-class SocketDead(Exception):
-    """We gave the socket up; ``str()`` says why."""
-
-
 class Socket:
-    """One websocket to a venue for as long as it carries a feed; implements ``feed.Carrier``."""
+    """One feed's or several feeds' way to a venue, as long as there are any; implements ``feed.Carrier``."""
 
-    def __init__(self, exchange: str, endpoint: Endpoint, *, clock_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        exchange: str,
+        endpoint: Endpoint,
+        gate: Gate,
+        *,
+        clock_ms: Callable[[], int],
+        messages_budget: Budget | None = None,
+        rotation: Rotation = Rotation(),  # noqa: B008  # immutable
+    ) -> None:
         self.exchange = exchange
         self.endpoint = endpoint
         self.now_ms = clock_ms
-        self.connected = False
+        self._gate = gate
+        self._messages_budget = messages_budget
+        self._rotation = rotation
         self._feeds: dict[str, Feed] = {}  # by stream name
         self._by_request: dict[str, Feed] = {}
-        self._outbox: deque[tuple[Feed | None, str]] = deque()  # what to send; bounded by the feeds it serves
-        self._wake = asyncio.Event()
-        self._heard = 0.0  # loop time of the last byte
-        self._bad: deque[float] = deque(maxlen=MAX_BAD_MESSAGES + 1)
-        self._cautious = False  # subscribe one at a time: one of several subscriptions closed the last session
-        self._messages = self._bytes = 0
-        self._given_up = ""  # why a feed wants another connection
+        self._current: Connection | None = None
+        self._takeover: Takeover | None = None  # also shortly after
+        self._cautious = False  # subscribe one at a time: one of several subscriptions closed the last connection
+        self._closing: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         return len(self._feeds)
 
+    @property
+    def connected(self) -> bool:
+        return self._current is not None
+
     def add(self, feed: Feed) -> None:
         self._feeds[feed.stream.name] = feed
         self._by_request[feed.stream.request] = feed
-        if self.connected:
-            self._send(feed, feed.stream.subscribe)
+        if self._current is not None:
+            self._ask(feed)
+        else:
+            # Not before whoever opens the feed has it.
+            asyncio.get_running_loop().call_soon(self._tell_newcomer, feed)
 
     def remove(self, feed: Feed) -> None:
         """Unsubscribe. The caller closes the socket when nothing is left on it."""
         del self._feeds[feed.stream.name]
         del self._by_request[feed.stream.request]
-        self._outbox = deque(item for item in self._outbox if item[0] is not feed)
-        if self.connected and feed.asked_at is not None:
-            self._send(None, feed.stream.unsubscribe)
+        self._drop(feed)
         feed.close()
 
     def resubscribe(self, feed: Feed, reason: str) -> None:
         log.warning("resubscribe", extra={"exchange": self.exchange, "stream": feed.stream.name, "reason": reason})
-        if self.connected:
-            self._send(None, feed.stream.unsubscribe)
-            self._send(feed, feed.stream.subscribe)
+        if self._current is not None:
+            self._drop(feed)
+            self._ask(feed)
 
     def refused(self, feed: Feed, reason: str) -> None:
         metrics.REFUSALS.labels(self.exchange).inc()
@@ -88,73 +96,122 @@ class Socket:
         feed.listener.on_refused(SubscribeFailed(f"{self.exchange} refused the subscription: {reason[:200]}"))
 
     def abandon(self, feed: Feed, reason: str) -> None:
-        self._given_up = reason
+        if self._current is not None:
+            self._current.give_up(reason)
 
     async def run(self) -> None:
-        """Keep the socket up until cancelled."""
-        attempt, reason, spoke = 0, "", False
-        while True:
-            try:
-                await self._session()
-            except* (OSError, TimeoutError, ConnectionClosed, InvalidHandshake, InvalidURI, SocketDead) as errors:
-                reason, spoke = _describe(errors), self._messages > 0
-            except* Exception as errors:
-                log.exception("session_failed", extra={"exchange": self.exchange})
-                reason, spoke = _describe(errors), False
-            if (task := asyncio.current_task()) is not None and task.cancelling():
-                # A task group of which a task fails while we are cancelled swallows the cancellation (Python < 3.13).
-                raise asyncio.CancelledError
-            attempt = 0 if spoke else attempt + 1
-            pause = random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt))  # noqa: S311
-            self._ended(reason, pause)
-            await asyncio.sleep(pause)
+        """Keep a connection up until cancelled."""
+        try:
+            while True:
+                try:
+                    await self._session()
+                except Exception:  # a listener's bug costs this connection, and neither the socket nor the process
+                    log.exception("session_failed", extra={"exchange": self.exchange})
+                    self._let_go()
+                    self._gate.lost("our bug")
+        finally:
+            self._let_go()
+            await asyncio.gather(*self._closing, return_exceptions=True)
 
     async def _session(self) -> None:
-        self._messages = self._bytes = 0
-        async with asyncio.TaskGroup() as tasks:
-            connection = await connect(
-                self.endpoint.url,
-                open_timeout=OPEN_TIMEOUT,
-                close_timeout=CLOSE_TIMEOUT,
-                ping_interval=self.endpoint.ping_interval if self.endpoint.ping is None else None,
-                ping_timeout=self.endpoint.ping_interval,
-                max_size=MAX_MESSAGE,
-                max_queue=None,
-                compression=None,
-                proxy=None,
-                user_agent_header="market-gateway",
-            )
+        self._current = await self._connect()
+        for feed in self._feeds.values():
+            self._ask(feed)
+        await self._carry()
+
+    async def _connect(self) -> Connection:
+        while True:
             try:
-                self._opened()
-                tasks.create_task(self._write(connection))
-                tasks.create_task(self._watch(connection))
-                await self._read(connection)
-            finally:
-                self.connected = False
-                metrics.SOCKETS.labels(self.exchange).dec()
-                await connection.close()  # waits for the peer at most CLOSE_TIMEOUT
+                return self._open(await self._gate.handshake(self._shake_hands, self._tell))
+            except HandshakeFailed as error:
+                outlook = self._gate.outlook
+                self._log_failed(error, outlook.retry_in if outlook else 0.0)
+                if outlook is not None:
+                    self._tell(outlook)
 
-    def _opened(self) -> None:
-        self.connected = True
-        self._heard = asyncio.get_running_loop().time()
-        self._bad.clear()
-        self._given_up = ""
-        metrics.SOCKETS.labels(self.exchange).inc()
-        metrics.CONNECTS.labels(self.exchange).inc()
-        log.info("upstream_open", extra={"exchange": self.exchange, "url": self.endpoint.url, "feeds": len(self)})
-        self._outbox = deque((feed, feed.stream.subscribe) for feed in self._feeds.values())
-        self._wake.set()
+    def _log_failed(self, error: HandshakeFailed, retry_in: float) -> None:
+        extra = {"exchange": self.exchange, "url": self.endpoint.url, "reason": error.reason}
+        cause = str(error.__cause__)[:200]
+        log.warning("handshake_failed", extra={**extra, "error": cause, "retry_in": round(retry_in, 2)})
 
-    def _ended(self, reason: str, pause: float) -> None:
-        label = reason if reason in REASONS else "lost"
-        metrics.DISCONNECTS.labels(self.exchange, label).inc()
-        extra = {"exchange": self.exchange, "url": self.endpoint.url, "reason": reason, "messages": self._messages}
-        log.warning("upstream_lost", extra={**extra, "retry_in": round(pause, 2)})
-        self._outbox.clear()
+    async def _shake_hands(self) -> ClientConnection:
+        return await shake_hands(self.endpoint)
+
+    def _open(self, websocket: ClientConnection) -> Connection:
+        extra = {"exchange": self.exchange, "url": self.endpoint.url, "feeds": len(self)}
+        log.info("upstream_open", extra=extra)
+        return Connection(self.exchange, self.endpoint, websocket, self, messages_budget=self._messages_budget)
+
+    def _close(self, connection: Connection) -> None:
+        task = asyncio.create_task(connection.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    def _let_go(self) -> None:
+        if self._current is not None:
+            self._close(self._current)
+        if self._takeover is not None and self._takeover.under_way:
+            self._close(self._takeover.fresh)
+        self._current = self._takeover = None
+
+    def _ask(self, feed: Feed) -> None:
+        assert self._current is not None
+        self._current.ask(feed.stream.name, feed.stream.subscribe)
+        if self._takeover is not None and self._takeover.under_way:
+            self._takeover.ask(feed.stream)
+
+    def _drop(self, feed: Feed) -> None:
+        if self._current is not None:
+            self._current.drop(feed.stream.name, feed.stream.unsubscribe)
+        if self._takeover is not None:
+            self._takeover.drop(feed.stream)
+
+    # -- a connection's life -------------------------------------------------------------------------------------------
+
+    async def _carry(self) -> None:
+        """Serve the feeds on the current connection, and on those that take over, until one ends and none follows."""
+        rotating = asyncio.create_task(self._rotate(), name=f"rotation {self.exchange}")
+        try:
+            while (connection := self._current) is not None:
+                await asyncio.wait([connection.ended])
+                if connection is self._current:
+                    self._lost(connection, connection.ended.result())
+        finally:
+            rotating.cancel()
+            (ended,) = await asyncio.gather(rotating, return_exceptions=True)
+            if isinstance(ended, Exception):
+                log.error("session_failed", extra={"exchange": self.exchange}, exc_info=ended)
+
+    def _lost(self, connection: Connection, reason: str) -> None:
         if self.endpoint.closes_on_refusal:
             self._blame()
+        if self._takeover is not None and self._takeover.under_way:
+            self._end(connection, reason, retry_in=0.0)
+            self._promote(self._takeover, reason)  # it has all streams, or has asked for them
+            return
+        self._current = self._takeover = None
+        self._gate.lost(reason)
+        outlook = self._gate.outlook
+        assert outlook is not None
+        self._end(connection, reason, retry_in=outlook.retry_in)
+        self._tell(outlook if outlook.unavailable else outlook._replace(reason=reason))
+
+    def _end(self, connection: Connection, reason: str, *, retry_in: float) -> None:
+        metrics.DISCONNECTS.labels(self.exchange, reason if reason in ENDINGS else "abandoned").inc()
+        extra = {"exchange": self.exchange, "url": self.endpoint.url, "reason": reason, "messages": connection.messages}
+        log.warning("upstream_lost", extra={**extra, "retry_in": round(retry_in, 2)})
+        self._close(connection)
+
+    def _tell(self, outlook: Outlook) -> None:
+        reason, attempt, retry_in, unavailable = outlook
         for feed in list(self._feeds.values()):
-            feed.lost(reason)
+            feed.lost(reason, attempt=attempt, retry_in=retry_in, unavailable=unavailable)
+
+    def _tell_newcomer(self, feed: Feed) -> None:
+        known = self._feeds.get(feed.stream.name) is feed
+        if known and self._current is None and (outlook := self._gate.outlook) is not None:
+            reason, attempt, retry_in, unavailable = outlook
+            feed.lost(reason, attempt=attempt, retry_in=retry_in, unavailable=unavailable)
 
     def _blame(self) -> None:
         """Find the subscription that made the venue close the socket, and give it up after a second time."""
@@ -170,38 +227,112 @@ class Socket:
             if suspects[0].strikes >= MAX_STRIKES:
                 self.refused(suspects[0], "it closed the connection on it")
 
-    async def _read(self, connection: ClientConnection) -> None:
-        loop, parse, turn = asyncio.get_running_loop(), self.endpoint.parse, 0
-        while True:
-            raw = await connection.recv(decode=False)
-            # No await from here to the topics' pending frames: nothing can come between a cursor and its place.
-            self._heard = loop.time()
-            self._messages += 1
-            self._bytes += len(raw)
-            try:
-                parsed = parse(raw)
-            except BadMessage as error:
-                self._on_bad(error)
-            else:
-                self._route(parsed)
-            turn += 1
-            if turn % YIELD_EVERY == 0:
-                await asyncio.sleep(0)
+    # -- taking over ---------------------------------------------------------------------------------------------------
 
-    def _route(self, parsed: Parsed) -> None:
+    async def _rotate(self) -> None:
+        """Have a fresh connection take over whenever the current one is about to be cut."""
+        loop, rested_at = asyncio.get_running_loop(), -inf
+        while (connection := self._current) is not None:
+            await self._until_due(connection)
+            await asyncio.sleep(rested_at - loop.time())
+            outcome = await self._take_over()
+            rested_at = loop.time() + self._rotation.rest
+            metrics.ROTATIONS.labels(self.exchange, outcome).inc()
+            log.info("rotation", extra={"exchange": self.exchange, "url": self.endpoint.url, "outcome": outcome})
+            if outcome in ("refused", "failed"):
+                await asyncio.sleep(self._rotation.pause * random.uniform(0.5, 1.5))  # noqa: S311
+
+    async def _until_due(self, connection: Connection) -> None:
+        age = self.endpoint.lifetime * random.uniform(*self._rotation.begin)  # noqa: S311
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(connection.opened_at + age if age < inf else None):
+                await connection.leaving.wait()
+
+    async def _take_over(self) -> str:
+        """Replace the current connection; how that ended."""
+        try:
+            fresh = self._open(await self._gate.handshake(self._shake_hands, _no_news))
+        except HandshakeFailed as error:
+            self._log_failed(error, self._rotation.pause)
+            return "refused"
+        self._takeover = takeover = Takeover(fresh, [feed.stream for feed in self._feeds.values()])
+        await takeover.until_carried(self._feeds.keys(), self._rotation)
+        if not takeover.under_way:
+            return "cut"  # the old one did not live to see it
+        if fresh.ended.done():
+            takeover.end(self._rotation.overlap)
+            self._end(fresh, fresh.ended.result(), retry_in=self._rotation.pause)
+            return "failed"
+        old = self._current
+        assert old is not None
+        self._promote(takeover, "rotated")
+        metrics.DISCONNECTS.labels(self.exchange, "rotated").inc()
+        self._close(old)
+        return "done"
+
+    def _promote(self, takeover: Takeover, reason: str) -> None:
+        """The fresh connection is the only one from now on. What it does not carry yet was lost with the other one."""
+        self._current = takeover.fresh
+        takeover.end(self._rotation.overlap)
+        for name, feed in list(self._feeds.items()):
+            self._pass_on(feed, takeover.release(name))
+            if name in takeover.carried and feed.asked_at is not None:
+                continue
+            if feed.asked_at is not None:
+                feed.lost(reason, attempt=1)
+            if (asked_at := takeover.fresh.asked.get(name)) is not None:
+                feed.started(self, asked_at)
+                if name in takeover.carried:
+                    self._pass_on(feed, [Accepted()])
+
+    # -- what a connection says (connection.Owner) ---------------------------------------------------------------------
+
+    def on_parsed(self, connection: Connection, parsed: Parsed) -> None:
         name, events = parsed
+        if not connection.spoke:
+            connection.spoke = True
+            self._gate.heard()
         if not events:
             return
-        if isinstance(events[0], Unknown):  # about one of our streams or about none
-            self._on_unknown(events[0].kind)
+        first = events[0]
+        if isinstance(first, Unknown):  # about one of our streams or about none
+            self._on_unknown(first.kind)
+        elif isinstance(first, Leaving):
+            log.info("leaving", extra={"exchange": self.exchange, "url": self.endpoint.url, "reason": first.reason})
+            connection.leaving.set()
+        elif (feed := self._feeds.get(name) or self._by_request.get(name)) is not None:
+            if self._takeover is not None:
+                events = self._takeover.hear(connection, feed.stream.name, events)
+            self._pass_on(feed, events)
+        elif isinstance(first, Refused):  # of no request we know: about the socket as a whole
+            log.warning("refused", extra={"exchange": self.exchange, "stream": "", "reason": first.reason[:200]})
+
+    def on_unreadable(self, connection: Connection) -> None:
+        if self._takeover is None or not self._takeover.under_way:  # else the other copy has it
+            for feed in list(self._feeds.values()):
+                feed.unreadable()
+
+    def on_asking(self, connection: Connection, name: str) -> None:
+        if connection is self._current and (feed := self._feeds.get(name)) is not None:
+            feed.started(self, asyncio.get_running_loop().time())
+
+    def may_ask(self, connection: Connection) -> bool:
+        waits = any(feed.asked_at is not None and not feed.accepted for feed in self._feeds.values())
+        return not (self._cautious and waits)
+
+    def on_check(self, connection: Connection, now: float) -> None:
+        if connection is not self._current:
             return
-        feed = self._feeds.get(name) or self._by_request.get(name)
-        if feed is not None:
+        if self._takeover is not None and now > self._takeover.joins_until:
+            self._takeover = None
+        for feed in list(self._feeds.values()):
+            feed.check(now)
+
+    def _pass_on(self, feed: Feed, events: Sequence[Event]) -> None:
+        if events:
             feed.receive(events, self.now_ms())
-            if self._cautious and feed.accepted:
-                self._wake.set()
-        elif isinstance(events[0], Refused):  # of no request we know: about the socket as a whole
-            log.warning("refused", extra={"exchange": self.exchange, "stream": "", "reason": events[0].reason[:200]})
+            if self._cautious and feed.accepted and self._current is not None:
+                self._current.wake()
 
     def _on_unknown(self, kind: str) -> None:
         metrics.UNKNOWN_MESSAGES.labels(self.exchange).inc()
@@ -209,76 +340,9 @@ class Socket:
             _seen_unknown.add((self.exchange, kind))
             log.warning("unknown_message", extra={"exchange": self.exchange, "kind": kind})
 
-    def _on_bad(self, error: BadMessage) -> None:
-        metrics.BAD_MESSAGES.labels(self.exchange).inc()
-        if not self._bad or self._heard - self._bad[-1] > 1.0:
-            log.warning(
-                "bad_message", extra={"exchange": self.exchange, "problem": error.problem, "raw": repr(error.raw)}
-            )
-        self._bad.append(self._heard)
-        if len(self._bad) > MAX_BAD_MESSAGES and self._heard - self._bad[0] < 60.0:
-            raise SocketDead("bad messages")
 
-    async def _write(self, connection: ClientConnection) -> None:
-        """Send what is due, at the pace the venue allows."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._outbox and not (self._cautious and self._awaits_answer()):
-                feed, text = self._outbox.popleft()
-                if feed is not None:
-                    feed.started(self, loop.time())  # before the send: its answer may overtake our next line
-                await connection.send(text)
-                await asyncio.sleep(self.endpoint.subscribe_interval)
-
-    def _awaits_answer(self) -> bool:
-        return any(feed.asked_at is not None and not feed.accepted for feed in self._feeds.values())
-
-    async def _watch(self, connection: ClientConnection) -> None:
-        """Once a second: ping, notice silence, let feeds notice what has not come, report totals."""
-        loop, pinged = asyncio.get_running_loop(), asyncio.get_running_loop().time()
-        counted = self._messages, self._bytes
-        while True:
-            await asyncio.sleep(1.0)
-            now = loop.time()
-            metrics.MESSAGES.labels(self.exchange).inc(self._messages - counted[0])
-            metrics.BYTES.labels(self.exchange).inc(self._bytes - counted[1])
-            counted = self._messages, self._bytes
-            if self._given_up:
-                raise SocketDead(self._given_up)
-            if now - self._heard > self.endpoint.idle_timeout:
-                raise SocketDead("idle")
-            if self.endpoint.ping is not None and now - pinged >= self.endpoint.ping_interval:
-                pinged = now
-                await connection.send(self.endpoint.ping)
-            for feed in list(self._feeds.values()):
-                feed.check(now)
-
-    def _send(self, feed: Feed | None, text: str) -> None:
-        self._outbox.append((feed, text))
-        self._wake.set()
-
-
-REASONS = {"idle", "bad messages", "refused", "timeout", "closed"}
-
-
-def _describe(errors: BaseExceptionGroup[Any]) -> str:
-    """The first cause, in a word or two that are safe to show and to count by."""
-    error = errors.exceptions[0]
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    match error:
-        case SocketDead():
-            return str(error)
-        case TimeoutError():
-            return "timeout"
-        case ConnectionClosed():
-            return "closed"
-        case OSError():
-            return "refused"
-        case _:
-            return type(error).__name__
+def _no_news(outlook: Outlook) -> None:
+    """The old connection goes on: nobody misses the new one yet."""
 
 
 def wall_clock_ms() -> int:

@@ -7,10 +7,14 @@ A venue is a folder with ``symbols.py`` (names), ``streams.py`` (what to subscri
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from exchanges.events import BookSnapshot, Candle, Event, Trade
 from exchanges.instrument import Instrument
+
+if TYPE_CHECKING:
+    from exchanges.breaker import Breaker
+    from exchanges.budget import Budget, Patience
 
 Channel = Literal["trades", "orderbook", "ohlcv"]
 CHANNELS: tuple[Channel, ...] = ("trades", "orderbook", "ohlcv")
@@ -121,21 +125,37 @@ class Capabilities:
 
 
 class Venue(Protocol):
-    """One exchange. Methods that fetch raise ``UpstreamError`` and its kin, never anything of the HTTP client."""
+    """One exchange. Methods that fetch raise ``UpstreamError`` and its kin, never anything of the HTTP client.
+
+    ``patience`` is who asks: how long it waits where our budget of the venue's rates is used up. Without it a client.
+    """
 
     name: str
     capabilities: Capabilities
+    breaker: "Breaker"  # heeded by its requests; the sockets are to heed it too
+
+    @property
+    def budgets(self) -> Mapping[str, "Budget"]:
+        """What it allows itself of the venue's request rates, by pool."""
+        ...
 
     async def fetch_instruments(self, group: str) -> list[Instrument]:
         """All instruments of one of ``Capabilities.instrument_groups``, inactive ones too."""
         ...
 
     def stream(self, channel: Channel, instrument: Instrument, params: Mapping[str, Any]) -> Stream:
-        """The subscription that serves a topic; ``params`` are canonical. Topics that can share it get an equal one."""
+        """The subscription that serves a topic; ``params`` are canonical. Topics that can share it get one name."""
         ...
 
     async def fetch_trades(
-        self, instrument: Instrument, *, since: int | None, until: int | None, limit: int, params: Mapping[str, Any]
+        self,
+        instrument: Instrument,
+        *,
+        since: int | None,
+        until: int | None,
+        limit: int,
+        params: Mapping[str, Any],
+        patience: "Patience" = ...,
     ) -> list[Trade]:
         """Oldest first. With ``since`` (ms, inclusive) the first ``limit`` from it, else the newest ``limit``.
 
@@ -152,12 +172,19 @@ class Venue(Protocol):
         ...
 
     async def fetch_candles(
-        self, instrument: Instrument, timeframe: str, *, since: int | None, until: int | None, limit: int
+        self,
+        instrument: Instrument,
+        timeframe: str,
+        *,
+        since: int | None,
+        until: int | None,
+        limit: int,
+        patience: "Patience" = ...,
     ) -> list[Candle]:
         """Ascending, the forming one last. ``since``, ``until`` and ``limit`` as for trades."""
         ...
 
-    async def fetch_book(self, instrument: Instrument, *, levels: int) -> BookSnapshot:
+    async def fetch_book(self, instrument: Instrument, *, levels: int, patience: "Patience" = ...) -> BookSnapshot:
         """At least ``levels`` a side where the book is that deep."""
         ...
 

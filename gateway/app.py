@@ -126,7 +126,12 @@ def exchange(name: str, settings: Settings) -> Exchange:
     return Exchange(
         venue=venue,
         catalogue=CatalogueKeeper(venue, cache_dir=settings.cache_dir, source=str(urls)),
-        pool=Pool(name, venue.capabilities, max_streams_per_socket=section.max_topics_per_socket),
+        pool=Pool(
+            name,
+            venue.capabilities,
+            breaker=venue.breaker,
+            max_streams_per_socket=section.max_topics_per_socket,
+        ),
     )
 
 

@@ -78,12 +78,12 @@ def simulate(arguments: argparse.Namespace) -> None:
     run(serve_simulator(arguments.host, arguments.port, arguments.seed))
 
 
-async def serve_until_stopped(settings: Settings) -> None:
+async def serve_until_stopped(settings: Settings, *, about: str = "") -> None:
     with bound(settings.host, settings.port, setting=f"{PREFIX}PORT", alternative=settings.port + 1) as listening:
         port = listening.getsockname()[1]
         logs.configure(settings.log_format, settings.log_level)
         sys.stderr.write(
-            f"market-gateway {VERSION} on http://{settings.host}:{port} ({', '.join(settings.exchanges)})\n"
+            f"market-gateway {VERSION} on http://{settings.host}:{port} ({', '.join(settings.exchanges)})\n{about}"
         )
         await server(app.create(settings), command_bytes=settings.limits.command_bytes).serve(sockets=[listening])
 
@@ -94,7 +94,8 @@ async def serve_simulated(settings: Settings) -> None:
     async with Simulator(seed=1, port=0) as simulator:
         venues = {name: VenueSettings.model_validate(urls) for name, urls in simulated(simulator.url).items()}
         # What a simulated venue lists must never pass for a real one's catalogue.
-        await serve_until_stopped(settings.model_copy(update={"cache_dir": None, **venues}))
+        about = f"simulated exchanges on {simulator.url}; break them at {simulator.url}/control/faults\n"
+        await serve_until_stopped(settings.model_copy(update={"cache_dir": None, **venues}), about=about)
 
 
 def simulated(url: str) -> dict[str, dict[str, str]]:

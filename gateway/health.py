@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.state import VERSION, Gateway
-from topics.manager import Manager
+from topics.key import MODES, THROTTLES_MS
+from topics.manager import Exchange, Manager
 from topics.upstream import Upstream
 
 
@@ -30,9 +31,8 @@ async def readyz(request: Request) -> Response:
 
 
 def reasons_not_ready(manager: Manager) -> list[str]:
-    states = {name: exchange.state for name, exchange in manager.exchanges.items()}
-    words = {"connecting": "no catalogue", "unavailable": "no connection"}
-    return [f"{name}: {words[state]}" for name, state in states.items() if state in words]
+    conditions = {name: exchange.condition for name, exchange in manager.exchanges.items()}
+    return [f"{name}: {condition.reason}" for name, condition in conditions.items() if condition.reason]
 
 
 async def status(request: Request) -> Response:
@@ -46,12 +46,9 @@ async def status(request: Request) -> Response:
         "exchanges": [
             {
                 "exchange": name,
-                "state": exchange.state,
+                "state": exchange.condition.state,
                 "sockets": exchange.pool.sockets,
-                "budget": {
-                    "maxSockets": exchange.pool.max_sockets,
-                    "maxStreamsPerSocket": exchange.pool.max_streams,
-                },
+                "budget": budget(exchange),
             }
             for name, exchange in manager.exchanges.items()
         ],
@@ -59,6 +56,17 @@ async def status(request: Request) -> Response:
         "clients": len(gateway.sessions),
     }
     return _json(content)
+
+
+def budget(exchange: Exchange) -> dict[str, Any]:
+    """What we allow ourselves of the venue's limits: sockets, what is left of each pool, and a ban's end."""
+    pools = {**exchange.venue.budgets, **exchange.pool.budgets}
+    return {
+        "maxSockets": exchange.pool.max_sockets,
+        "maxStreamsPerSocket": exchange.pool.max_streams,
+        "left": {name: {"now": round(pool.left), "of": round(pool.capacity)} for name, pool in pools.items()},
+        "bannedForMs": round(exchange.pool.breaker.remaining * 1000),
+    }
 
 
 def feed_row(upstream: Upstream, *, node: str) -> dict[str, Any]:
@@ -100,8 +108,8 @@ def channels(offer: dict[str, Any]) -> dict[str, Any]:
             "markets": markets,
             "levels": list(offer["levels"]),
             "defaultLevels": offer["default_levels"],
-            "throttleMs": [0],
-            "modes": ["full"],
+            "throttleMs": list(THROTTLES_MS),
+            "modes": list(MODES),
             "checksum": offer["checksum"],
         },
         "ohlcv": {"markets": markets, "timeframes": list(offer["timeframes"]), "maxRows": offer["max_candles"]},

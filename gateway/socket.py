@@ -64,7 +64,6 @@ class Session:
 
     def __init__(self, gateway: Gateway, connection: GatewayProtocol) -> None:
         self.name = f"c_{token_hex(6)}"
-        self.said_hello = False
         self._gateway = gateway
         self._keys: dict[TopicKey, Upstream] = {}
         self._snapshots: dict[TopicKey, float] = {}  # loop time of the last one asked for
@@ -100,7 +99,7 @@ class Session:
         """Once a second: heartbeat, ping, and the end of a client that stalls. ``now`` is loop time."""
         limits = self._gateway.limits
         self.writer.check(now, stall=limits.stall, ping_interval=limits.ping_interval, ping_timeout=limits.ping_timeout)
-        if self.said_hello and now - self.writer.sent_at >= limits.heartbeat:
+        if self.writer.extended and now - self.writer.sent_at >= limits.heartbeat:
             self._send(type="heartbeat", time=self._gateway.clock_ms())
 
     async def _carry_out(self, command: commands.Command, received_ms: int) -> None:
@@ -187,7 +186,7 @@ class Session:
         self._batch_done(id, len(keys), 0)
 
     def _batch_done(self, id: str | int | None, done: int, failed: int) -> None:
-        if self.said_hello:
+        if self.writer.extended:
             self._send(type="batch", id=id, ok=done, failed=failed)
 
     def _leave(self, key: TopicKey) -> None:
@@ -217,7 +216,7 @@ class Session:
             self._send(type="pong", id=command.id, t=command.t, rx=received_ms, tx=self._gateway.clock_ms())
 
     def _hello(self, id: str | int | None) -> None:
-        self.said_hello = True
+        self.writer.extended = True
         gateway = self._gateway
         self._send(
             type="hello",

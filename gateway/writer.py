@@ -57,6 +57,7 @@ class Writer:
         self.paused_at: float | None = None  # loop time since which the client takes nothing
         self.sent_at = asyncio.get_running_loop().time()
         self.closed = False
+        self.extended = False  # it said hello
 
     def push(self, frames: bytes) -> None:
         if self.closed:

@@ -4,7 +4,7 @@
 
 Ours is the whole way of a message: bytes → event → (book →) CCXT-shaped JSON with ``info`` → websocket frame. ccxt's is
 the part of its websocket client that does the same work: JSON → its handler → its own structures. Rounds of both take
-turns; the median of three is printed. One core, no sockets.
+turns; the median of three is printed. One core, no sockets. Then the cost of a book by who watches it (bench_views.py).
 """
 
 import argparse
@@ -304,6 +304,9 @@ def main() -> None:
             theirs = statistics.median(one[name] for one in rounds["ccxt"])
             line += f"{theirs:>12,.0f}{ours / theirs:>8.1f}"
         print(line)
+    from bench_views import report
+
+    report(binance_depth, binance_book(), seconds=options.seconds)
 
 
 if __name__ == "__main__":

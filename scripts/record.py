@@ -113,7 +113,7 @@ async def record(
     )
     stream = venue.stream(channel, instrument, dict(key.params))
     recorder.tap_requests(venue)
-    pool = Pool(venue.name, venue.capabilities)
+    pool = Pool(venue.name, venue.capabilities, breaker=venue.breaker)
     facts = {"venue": venue.name, "channel": channel, "symbol": key.symbol, "market": instrument.market}
     pool.open(recorder.tap(stream, **facts), recorder)
     try:

@@ -1,26 +1,54 @@
-"""Candles of one instrument and timeframe: the newest state of each, written to a ring."""
+"""Candles of one instrument and timeframe as frames: rows, what is known of each beside them, repairs apart."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import orjson
 
 from exchanges.events import Candle
+from topics.candle_sequence import CandleSequence, State
 from topics.key import Cursor, TopicKey
-from topics.ring import MAX_ROWS, Ring, Row
+from topics.ring import Ring, Row
 from topics.topic import Topic
+from topics.trade_sequence import Mended
 from topics.wire import candle_json
 
 
 class Candles:
     """The newest state of each candle, by open time; what says nothing new is left out."""
 
-    def __init__(self, topic: Topic, ring: Ring) -> None:
+    def __init__(
+        self, topic: Topic, ring: Ring, *, clock_ms: Callable[[], int], timeframe: str, marks_closed: bool = True
+    ) -> None:
         self._topic = topic
         self.ring = ring
-        self._pending: dict[int, Candle] = {}
-        self._known: dict[int, Candle] = {}  # the newest state of the newest candles, by open time
+        self._clock_ms = clock_ms
+        self._sequence = CandleSequence(timeframe, marks_closed=marks_closed)
+        self._repairs: dict[int, State] = {}  # to be published, by open time
+        self._pending: dict[int, State] = {}
         self._newest: Cursor | None = None  # of the ring
         self._received_ms = 0
+
+    @property
+    def open(self) -> bool:
+        return self._sequence.wants(self._clock_ms())
+
+    @property
+    def proven(self) -> bool:
+        return True  # each frame tells a candle's whole state
+
+    @property
+    def crowded(self) -> bool:
+        return False  # nothing is withheld
+
+    @property
+    def place(self) -> int | None:
+        """The open time from which REST is to tell what was missed."""
+        return self._sequence.since_ms
+
+    @property
+    def newest_ms(self) -> int | None:
+        return self._sequence.newest_ms
 
     def topics(self) -> Iterable[Topic]:
         return (self._topic,)
@@ -29,40 +57,86 @@ class Candles:
         return self._topic
 
     def accept(self, events: Sequence[Candle]) -> bool:
-        for candle in events:
-            if self._known.get(candle.open_time_ms) != candle:
-                self._known[candle.open_time_ms] = self._pending[candle.open_time_ms] = candle
-        while len(self._known) > MAX_ROWS:
-            del self._known[min(self._known)]
+        changes, repairs = self._sequence.follow(events, self._clock_ms())
+        self._pending |= _by_time(changes)
+        self._repairs |= _by_time(repairs)
+        return bool(self._pending or self._repairs)
+
+    def check(self) -> bool:
+        self._pending |= _by_time(self._sequence.check(self._clock_ms()))
         return bool(self._pending)
 
-    def prime(self, cursor: Cursor, history: Sequence[Candle], received_ms: int) -> bool:
-        if not self.accept(history):
+    def broken(self) -> None:
+        self._sequence.broken()
+
+    def reached(self, rows: Sequence[Candle]) -> bool:
+        return bool(rows)
+
+    def mend(self, rows: Sequence[Candle]) -> Mended:
+        forming = self._sequence.newest_ms
+        told = self._sequence.mend(rows, self._clock_ms())
+        self._repairs |= _by_time(told)
+        # What only went on forming was not missed: its newest state replaces all before it.
+        missed = [state for state in told if state.closed or state.candle.open_time_ms != forming]
+        return Mended(len(missed), 0 if rows else None, self._sequence.newest_ms)
+
+    def prime(self, cursor: Cursor, history: Sequence[Candle], held: Sequence[Candle], received_ms: int) -> bool:
+        self._pending = _by_time(self._sequence.start(history, held, self._clock_ms()))
+        if not self._pending:
             return False
-        self._newest, self._received_ms = cursor, received_ms
-        data, rows = self._take()
-        payload = self._topic.encode(cursor, data, event_ms=None, received_ms=received_ms)
-        self.ring.append(cursor, payload, rows)
+        states, self._pending = self._pending, {}
+        self._store(cursor, states, received_ms, self._topic.encode)
         return True
 
-    def publish(self, cursor: Cursor, received_ms: int) -> None:
-        self._newest, self._received_ms = cursor, received_ms
-        data, rows = self._take()
-        payload = self._topic.publish(cursor, data, event_ms=None, received_ms=received_ms)
-        self.ring.append(cursor, payload, rows)
+    def publish(self, cursor: Cursor, received_ms: int) -> bool:
+        """Repairs apart, and after what they repair."""
+        if self._pending:
+            states, self._pending = self._pending, {}
+            self._store(cursor, states, received_ms, self._topic.publish)
+        else:
+            states, self._repairs = self._repairs, {}
+            self._store(cursor, states, received_ms, self._topic.publish, repair=True)
+        return bool(self._repairs)
 
     async def first_frame(self, topic: Topic, cursor: Cursor, *, snapshot: bool, rewind: int) -> bytes | None:
         rows = await self.ring.rows(rewind or (1 if snapshot else 0))
         if not rows:
             return None
-        data = [orjson.Fragment(row.payload) for row in rows]
         # The rows are as of the end of the read, and more may have been published while it took place.
-        return topic.encode(self._newest or cursor, data, event_ms=None, received_ms=self._received_ms)
+        newest = self._newest or cursor
+        return topic.encode(newest, _data(rows), event_ms=None, received_ms=self._received_ms, beside=_meta(rows))
 
     def close(self) -> None:
         self.ring.close()
 
-    def _take(self) -> tuple[list[orjson.Fragment], list[Row]]:
-        candles, self._pending = sorted(self._pending.items()), {}
-        rows = [candle_json(candle) for _, candle in candles]
-        return [orjson.Fragment(row.payload) for row in rows], rows
+    def _store(
+        self,
+        cursor: Cursor,
+        states: dict[int, State],
+        received_ms: int,
+        encode: Callable[..., bytes],
+        *,
+        repair: bool = False,
+    ) -> None:
+        self._newest, self._received_ms = cursor, received_ms
+        rows = [row_of(state) for _, state in sorted(states.items())]
+        beside: dict[str, Any] = {**({"repair": True} if repair else {}), **_meta(rows)}
+        payload = encode(cursor, _data(rows), event_ms=None, received_ms=received_ms, beside=beside)
+        self.ring.append(cursor, payload, rows)
+
+
+def row_of(state: State) -> Row:
+    meta = {"closed": state.closed, "complete": state.complete, "source": state.source}
+    return candle_json(state.candle)._replace(meta=orjson.dumps(meta))
+
+
+def _data(rows: Sequence[Row]) -> list[orjson.Fragment]:
+    return [orjson.Fragment(row.payload) for row in rows]
+
+
+def _meta(rows: Sequence[Row]) -> dict[str, Any]:
+    return {"meta": [orjson.Fragment(row.meta) for row in rows]}
+
+
+def _by_time(states: Iterable[State]) -> dict[int, State]:
+    return {state.candle.open_time_ms: state for state in states}

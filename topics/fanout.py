@@ -20,6 +20,8 @@ WRITES_PER_TURN = 500  # one flush over 1,000 clients blocks the loop for 6 to 9
 class Subscriber(Protocol):
     """One client's socket, as far as topics know it."""
 
+    extended: bool  # it said hello, and is told what a base client does not know of
+
     def push(self, frames: bytes) -> None:
         """Take whole frames, to be written at the end of this turn. Never waits, never raises."""
         ...
@@ -82,6 +84,7 @@ class Fanout:
     def __init__(self, tick: Tick) -> None:
         self._tick = tick
         self._frames: list[bytes] = []
+        self._base: list[bytes] | None = None  # the same without what base clients do not know; None: the same
         self._members: dict[Subscriber, None] = {}
         self._cached: tuple[Subscriber, ...] | None = None
 
@@ -95,6 +98,16 @@ class Fanout:
         return self._cached
 
     def send(self, frame: bytes) -> None:
+        if not self._frames:
+            self._tick.distribute(self.flush)
+        self._frames.append(frame)
+        if self._base is not None:
+            self._base.append(frame)
+
+    def tell(self, frame: bytes) -> None:
+        """Send to those who said hello, in its place among the other frames."""
+        if self._base is None:
+            self._base = list(self._frames)
         if not self._frames:
             self._tick.distribute(self.flush)
         self._frames.append(frame)
@@ -115,7 +128,10 @@ class Fanout:
         if not self._frames:
             return
         frames, self._frames = self._frames, []
+        base, self._base = self._base, None
         data = frames[0] if len(frames) == 1 else b"".join(frames)
+        plain = data if base is None else b"".join(base)
         for subscriber in self.subscribers():
-            if subscriber in self._members:  # a push before ours may have made it leave
-                subscriber.push(data)
+            theirs = data if subscriber.extended else plain
+            if theirs and subscriber in self._members:  # a push before ours may have made it leave
+                subscriber.push(theirs)

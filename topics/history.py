@@ -19,7 +19,7 @@ from topics.manager import Manager
 from topics.ring import MAX_YOUNG_EVENTS, Entry, Row
 from topics.trades import Trades
 from topics.upstream import Upstream
-from topics.wire import book_view, candle_json, rows_of, snapshot_view, trade_row
+from topics.wire import book_view, candle_json, is_gap, rows_of, snapshot_view, trade_row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +138,8 @@ class History:
         """What the ring holds of ``span``, ascending by time, and one event more at its beginning as a proof."""
         assert isinstance(upstream.content, Trades)
         upstream.settle()
-        entries = await upstream.content.ring.last(span.limit if span.since is None else MAX_YOUNG_EVENTS)
+        found = await upstream.content.ring.last(span.limit if span.since is None else MAX_YOUNG_EVENTS)
+        entries = [entry for entry in found if not is_gap(entry.payload)]
         if span.since is not None:
             entries = entries[max(0, bisect_left(entries, span.since, key=_first_ms) - 1) :]
         rows = [row for entry in entries for row in rows_of(entry.payload)]

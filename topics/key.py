@@ -11,8 +11,8 @@ from exchanges.errors import InvalidTopic, UnsupportedFeature
 from exchanges.instrument import Catalogue, Instrument
 from exchanges.venue import Capabilities, Channel
 
-THROTTLES_MS = (0, 100, 250, 500, 1000)
-MODES = ("full", "delta")
+THROTTLES_MS = (0, 100, 250, 500, 1000)  # of a book, the default first
+MODES = ("full", "delta")  # likewise
 ALIASES = {"interval": "timeframe", "depth": "levels", "limit": "levels"}
 MARKET_PARAMS = ("type", "category")
 BOOK_PARAMS = ("levels", "throttleMs", "mode", "nSigFigs", "mantissa", "group")
@@ -145,13 +145,16 @@ def _trade_params(given: Mapping[str, Any], capabilities: Capabilities) -> dict[
 
 
 def _book_params(given: Mapping[str, Any], capabilities: Capabilities) -> dict[str, Any]:
-    if given.get("throttleMs", 0) not in THROTTLES_MS or isinstance(given.get("throttleMs"), bool):
+    throttle_ms, mode = given.get("throttleMs", THROTTLES_MS[0]), given.get("mode", MODES[0])
+    if type(throttle_ms) is not int or throttle_ms not in THROTTLES_MS:
         raise InvalidTopic("no such throttle", field="params.throttleMs", allowed=list(THROTTLES_MS))
-    if given.get("mode", "full") not in MODES:
+    if mode not in MODES:
         raise InvalidTopic("no such mode", field="params.mode", allowed=list(MODES))
-    asked = [given.get("throttleMs", 0) != 0, given.get("mode", "full") != "full", given.get("group") is not None]
-    for name, unsupported in zip(("throttleMs", "mode", "group"), asked, strict=True):
-        if unsupported:
-            supported = {"throttleMs": [0], "mode": ["full"], "group": []}[name]
-            raise UnsupportedFeature("not offered yet", field=f"params.{name}", supported=supported)
-    return {"levels": rung(given.get("levels", capabilities.default_levels), capabilities)}
+    if given.get("group") is not None:
+        raise UnsupportedFeature("not offered yet", field="params.group", supported=[])
+    canonical = {"levels": rung(given.get("levels", capabilities.default_levels), capabilities)}
+    if throttle_ms != THROTTLES_MS[0]:
+        canonical["throttleMs"] = throttle_ms
+    if mode != MODES[0]:
+        canonical["mode"] = mode
+    return canonical

@@ -8,11 +8,13 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from math import inf
+from typing import Any, Literal, NamedTuple
 
+from exchanges.budget import HEALING
 from exchanges.catalogue import CatalogueKeeper
-from exchanges.errors import UnsupportedExchange, UpstreamCapacity
-from exchanges.events import Candle, Trade
+from exchanges.errors import SubscribeFailed, UnsupportedExchange, UpstreamCapacity
 from exchanges.feed import Feed
 from exchanges.instrument import Instrument
 from exchanges.pool import Pool
@@ -20,20 +22,22 @@ from exchanges.venue import Channel, Stream, Venue
 from topics import metrics
 from topics.books import Books
 from topics.candles import Candles
-from topics.content import Content
 from topics.fanout import Subscriber, Tick
+from topics.frame import frame
 from topics.key import TopicKey, resolve
+from topics.recovery import CandlesByRest, Fetch, TradesByRest
 from topics.ring import MemoryRing, Ring, RingBudget
 from topics.topic import Topic
 from topics.trades import Trades
 from topics.upstream import Upstream
+from topics.wire import Status, status_json
 
 log = logging.getLogger("topics.manager")
 
 LINGER = 30.0  # seconds a feed without subscribers is kept
 MAX_FEEDS = 2_000
-PRIME_TRADES = 500
-PRIME_CANDLES = 500
+REFUSED_FOR = 60.0  # seconds a venue is not asked again for what it has refused
+MAX_REFUSED = 1_000  # refusals remembered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +49,27 @@ class Exchange:
     pool: Pool
 
     @property
-    def state(self) -> Literal["connecting", "live", "unavailable", "idle"]:
-        """Idle: nobody asked for a stream; connecting: the catalogue has not loaded; unavailable: no socket is up."""
+    def condition(self) -> "Condition":
+        """How the venue as a whole is.
+
+        Connecting: its catalogue has not loaded. Unavailable: it told us to stay away. Reconnecting: streams are wanted
+        and no socket is up. Idle: nobody asked for a stream.
+        """
+        if (banned := self.pool.breaker.remaining) > 0.0:
+            return Condition("unavailable", "rate limited", banned)
         if not self.catalogue.loaded.is_set():
-            return "connecting"
+            return Condition("connecting", "no catalogue")
         if not self.pool.sockets:
-            return "idle"
-        return "live" if self.pool.connected else "unavailable"
+            return Condition("idle", "")
+        return Condition("live", "") if self.pool.connected else Condition("reconnecting", "no connection")
+
+
+class Condition(NamedTuple):
+    """An exchange's state, why, and for how many seconds where that is known."""
+
+    state: Literal["connecting", "live", "reconnecting", "unavailable", "idle"]
+    reason: str
+    retry_in: float | None = None
 
 
 FeedKey = tuple[str, str, str]  # exchange, endpoint URL, stream name
@@ -80,6 +98,8 @@ class Manager:
         self._last_epoch = 0
         self._running: dict[FeedKey, tuple[Upstream, Feed]] = {}
         self._by_topic: dict[TopicKey, Upstream] = {}
+        self._conditions: dict[str, Status] = {}  # of each exchange, as last told
+        self._refused: dict[FeedKey, tuple[float, SubscribeFailed]] = {}  # until when (loop time), and how
         self._closing: set[asyncio.Task[None]] = set()
 
     def exchange(self, name: str | None) -> Exchange:
@@ -117,6 +137,7 @@ class Manager:
 
         Raises:
             UpstreamCapacity: this node, or the venue, has no room for another feed.
+            SubscribeFailed: the venue has refused it a moment ago.
             SubscriptionLimit: the book has too many views.
         """
         exchange = self.exchanges[key.exchange]
@@ -124,6 +145,9 @@ class Manager:
         feed_key = _feed_key(key, stream)
         running = self._running.get(feed_key)
         if running is None:
+            until, error = self._refused.get(feed_key, (-inf, None))
+            if error is not None and asyncio.get_running_loop().time() < until:
+                raise error
             if len(self._running) >= self._max_feeds:
                 raise UpstreamCapacity(f"this node runs at most {self._max_feeds} feeds", retry_after=self._linger)
             upstream = self._create(key, instrument, stream, feed_key)
@@ -148,6 +172,8 @@ class Manager:
 
     def check(self, now: float) -> None:
         """One round of ``run``; ``now`` is loop time."""
+        for name, exchange in self.exchanges.items():
+            self._tell_condition(name, exchange.condition)
         for feed_key, (upstream, _) in list(self._running.items()):
             upstream.check(now)
             if upstream.idle_since is not None and now - upstream.idle_since >= self._linger:
@@ -163,6 +189,24 @@ class Manager:
             self._close(feed_key)
         await asyncio.gather(*self._closing, return_exceptions=True)
 
+    def _tell_condition(self, name: str, condition: Condition) -> None:
+        """Tell those who have a topic of the exchange, and said hello, when its state has changed."""
+        before = self._conditions.get(name)
+        if condition.state == "idle" or (before is not None and condition.state == before.state):
+            return
+        retry_in_ms = None if condition.retry_in is None else round(condition.retry_in * 1000)
+        previous, now_ms = before.state if before else "connecting", self._clock_ms()
+        status = Status(condition.state, previous, now_ms, None, condition.reason, 0, retry_in_ms)
+        self._conditions[name] = status
+        if before is not None:
+            told = frame(status_json({"scope": "exchange", "exchange": name}, status))
+            for subscriber in self._audience(name):
+                subscriber.push(told)
+
+    def _audience(self, exchange: str) -> set[Subscriber]:
+        upstreams = [upstream for upstream, _ in self._running.values() if upstream.exchange == exchange]
+        return {one for upstream in upstreams for _, one in upstream.everyone() if one.extended}
+
     def _stream(self, key: TopicKey, instrument: Instrument) -> Stream:
         return self.exchanges[key.exchange].venue.stream(key.channel, instrument, dict(key.params))
 
@@ -171,37 +215,61 @@ class Manager:
         return Upstream(
             key,
             stream,
-            self._content(key),
+            self._content(key, instrument, stream, feed_key),
             epoch=self._last_epoch,
             tick=self.tick,
             clock_ms=self._clock_ms,
-            history=self._history(key, instrument),
-            refused=lambda _: self._close(feed_key),
+            fetch=self._fetch(key, instrument),
+            refused=lambda _, error: self._refuse(feed_key, error),
         )
 
-    def _content(self, key: TopicKey) -> Content:
+    def _content(
+        self, key: TopicKey, instrument: Instrument, stream: Stream, feed_key: FeedKey
+    ) -> Trades | Candles | Books:
         def topic(key: TopicKey) -> Topic:
             return Topic(key, self.tick, clock_ms=self._clock_ms)
 
+        def settle() -> None:
+            if running := self._running.get(feed_key):
+                running[0].settle()
+
+        def resync() -> None:
+            if running := self._running.get(feed_key):
+                running[1].refresh("decimals wanted")
+
         match key.channel:
             case "trades":
-                return Trades(topic(key), self._ring())
+                return Trades(topic(key), self._ring(), dense=stream.dense)
             case "ohlcv":
-                return Candles(topic(key), self._ring())
+                return Candles(
+                    topic(key),
+                    self._ring(),
+                    clock_ms=self._clock_ms,
+                    timeframe=dict(key.params)["timeframe"],
+                    marks_closed=stream.marks_closed,
+                )
             case "orderbook":
-                return Books(topic)
+                venue = self.exchanges[key.exchange].venue
+                fetch = partial(venue.fetch_book, instrument, levels=venue.capabilities.levels[-1], patience=HEALING)
+                return Books(topic, read_texts=stream.texts, fetch=fetch, settle=settle, resync=resync)
 
-    def _history(self, key: TopicKey, instrument: Instrument) -> Any:
+    def _fetch(self, key: TopicKey, instrument: Instrument) -> Fetch | None:
         venue, params = self.exchanges[key.exchange].venue, dict(key.params)
+        match key.channel:
+            case "trades":
+                return TradesByRest(venue, instrument, params)
+            case "ohlcv":
+                return CandlesByRest(venue, instrument, params)
+            case "orderbook":
+                return None
 
-        async def trades() -> Sequence[Trade]:
-            return await venue.fetch_trades(instrument, since=None, until=None, limit=PRIME_TRADES, params=params)
-
-        async def candles() -> Sequence[Candle]:
-            timeframe = params["timeframe"]
-            return await venue.fetch_candles(instrument, timeframe, since=None, until=None, limit=PRIME_CANDLES)
-
-        return {"trades": trades, "ohlcv": candles}.get(key.channel)
+    def _refuse(self, feed_key: FeedKey, error: SubscribeFailed) -> None:
+        """The venue will not serve it, and is not bothered with it again for a while."""
+        now = asyncio.get_running_loop().time()
+        self._refused = {key: value for key, value in self._refused.items() if value[0] > now}
+        if len(self._refused) < MAX_REFUSED:
+            self._refused[feed_key] = now + REFUSED_FOR, error
+        self._close(feed_key)
 
     def _close(self, feed_key: FeedKey) -> None:
         upstream, feed = self._running.pop(feed_key)

@@ -7,6 +7,13 @@ TOPICS = Gauge("gateway_topics", "Topics with a running upstream", ["exchange", 
 EVENTS = Counter("gateway_events_published", "Events given a cursor", ["exchange", "channel"])
 FRAMES = Counter("gateway_frames_encoded", "Data frames encoded", ["exchange", "channel"])
 DUPLICATES = Counter("gateway_duplicates_dropped", "Trades seen before", ["exchange"])
-PRIME_FAILURES = Counter("gateway_prime_failures", "Histories that could not be fetched", ["exchange", "channel"])
-HELD_OVERFLOWS = Counter("gateway_held_overflows", "Primes cut short: too much arrived meanwhile", ["exchange"])
+PRIME_FAILURES = Counter(
+    "gateway_prime_failures", "Histories and backfills that could not be fetched", ["exchange", "channel"]
+)
+HELD_OVERFLOWS = Counter("gateway_held_overflows", "Fetches cut short: too much arrived meanwhile", ["exchange"])
+GAPS = Counter("gateway_gaps", "Losses told to clients", ["exchange", "channel", "reason", "backfilled"])
+STATES = Counter(
+    "gateway_topic_states", "Changes of an upstream's state, by the new one", ["exchange", "channel", "state"]
+)
+TEXT_FILLS = Counter("gateway_book_text_fills", "Books asked of REST for the venue's own decimals", ["exchange"])
 RING_BYTES = Gauge("gateway_ring_bytes", "Bytes held by all rings")

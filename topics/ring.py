@@ -26,10 +26,11 @@ class Entry(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One candle's newest state, by open time (ms); ``payload`` is the row's JSON."""
+    """One candle's newest state, by open time (ms): the row's JSON, and the JSON of what else is known of it."""
 
     open_time_ms: int
     payload: bytes
+    meta: bytes = b""
 
 
 class Ring(Protocol):

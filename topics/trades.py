@@ -1,29 +1,46 @@
-"""Trades of one instrument: each once, in order, written to a ring."""
+"""Trades of one instrument as frames: each once, in order, written to a ring."""
 
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from exchanges.events import Trade
+from exchanges.events import Trade, VoidTrade
 from topics import metrics
 from topics.key import Cursor, TopicKey
-from topics.ring import Ring
+from topics.ring import Entry, Ring
 from topics.topic import Topic
+from topics.trade_sequence import DenseTrades, LooseTrades, Mended, TradeSequence
 from topics.wire import rows_of, trade_row
 
-MAX_SEEN = 4_000  # trade ids remembered for each feed
 DEFAULT_TRADES = 100  # in a snapshot of trades that does not say how many
 
 
 class Trades:
-    """Each trade once, by the venue's id, in the order of arrival."""
+    """What may go out of the trades that came, as its sequence proves it."""
 
-    def __init__(self, topic: Topic, ring: Ring) -> None:
+    def __init__(self, topic: Topic, ring: Ring, *, dense: bool = False) -> None:
         self._topic = topic
         self.ring = ring
+        self._sequence: TradeSequence = DenseTrades() if dense else LooseTrades()
         self._pending: list[Trade] = []
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        self.newest_ms: int | None = None  # venue's time of the newest trade that went out
         self._duplicates = metrics.DUPLICATES.labels(topic.key.exchange)
+
+    @property
+    def open(self) -> bool:
+        return self._sequence.open
+
+    @property
+    def proven(self) -> bool:
+        return self._sequence.proven
+
+    @property
+    def crowded(self) -> bool:
+        return self._sequence.crowded
+
+    @property
+    def place(self) -> str | None:
+        """The id of the trade after which something may be missing."""
+        return self._sequence.last_id
 
     def topics(self) -> Iterable[Topic]:
         return (self._topic,)
@@ -31,43 +48,69 @@ class Trades:
     def topic(self, key: TopicKey) -> Topic:
         return self._topic
 
-    def accept(self, events: Sequence[Trade]) -> bool:
-        seen = self._seen
-        for trade in events:
-            if trade.id in seen:
-                self._duplicates.inc()
-                continue
-            seen[trade.id] = None
-            self._pending.append(trade)
-        while len(seen) > MAX_SEEN:
-            seen.popitem(last=False)
+    def accept(self, events: Sequence[Trade | VoidTrade]) -> bool:
+        self._pending += self._sequence.follow(events)
+        if self._sequence.duplicates:
+            self._duplicates.inc(self._sequence.duplicates)
+            self._sequence.duplicates = 0
         return bool(self._pending)
 
-    def prime(self, cursor: Cursor, history: Sequence[Trade], received_ms: int) -> bool:
-        if not self.accept(sorted(history, key=lambda trade: trade.timestamp_ms)):
+    def check(self) -> bool:
+        return False  # trades have no time of their own
+
+    def broken(self) -> None:
+        self._sequence.broken()
+
+    def reached(self, rows: Sequence[Trade]) -> bool:
+        return self._sequence.reached(rows)
+
+    def mend(self, rows: Sequence[Trade]) -> Mended:
+        ready, mended = self._sequence.mend(rows)
+        self._pending += ready
+        return mended
+
+    def prime(
+        self, cursor: Cursor, history: Sequence[Trade], held: Sequence[Trade | VoidTrade], received_ms: int
+    ) -> bool:
+        ascending = sorted(history, key=lambda trade: trade.timestamp_ms)
+        self._pending = self._sequence.start(ascending, held)
+        if not self._pending:
             return False
         rows, event_ms = self._take()
         self.ring.append(cursor, self._topic.encode(cursor, rows, event_ms=event_ms, received_ms=received_ms))
         return True
 
-    def publish(self, cursor: Cursor, received_ms: int) -> None:
+    def publish(self, cursor: Cursor, received_ms: int) -> bool:
         rows, event_ms = self._take()
         self.ring.append(cursor, self._topic.publish(cursor, rows, event_ms=event_ms, received_ms=received_ms))
+        return False
 
     async def first_frame(self, topic: Topic, cursor: Cursor, *, snapshot: bool, rewind: int) -> bytes | None:
         count = rewind or (DEFAULT_TRADES if snapshot else 0)
-        entries = await self.ring.last(count) if count else []
-        if not entries:
+        if not count:
             return None
-        rows = [row for entry in entries for row in rows_of(entry.payload)][-count:]
+        entries, rows = await self._newest(count)
+        if not rows:
+            return None
         last_ms = rows[-1]["timestamp"]
-        return topic.encode(entries[-1].cursor, rows, event_ms=last_ms, received_ms=last_ms)
+        return topic.encode(entries[-1].cursor, rows[-count:], event_ms=last_ms, received_ms=last_ms)
 
     def close(self) -> None:
         self.ring.close()
 
+    async def _newest(self, count: int) -> tuple[list[Entry], list[dict[str, Any]]]:
+        """The newest entries with at least ``count`` trades, where there are so many: a gap has none."""
+        asked = count
+        while True:
+            entries = await self.ring.last(asked)
+            rows = [row for entry in entries for row in rows_of(entry.payload)]
+            if len(rows) >= count or len(entries) < asked:
+                return entries, rows
+            asked *= 2
+
     def _take(self) -> tuple[list[dict[str, Any]], int]:
         """Rows of what is pending, and when the venue says the newest of it happened."""
         trades, self._pending = self._pending, []
+        self.newest_ms = trades[-1].timestamp_ms
         symbol = self._topic.key.symbol
         return [trade_row(trade, symbol) for trade in trades], trades[-1].timestamp_ms

@@ -1,39 +1,34 @@
-"""Runs one feed into its topics: cursor, state, history first, then what the venue says as it comes.
+"""Runs one feed into its topics: cursor, state, subscribers, and what the venue says as it comes.
 
-The stream of a topic begins when its feed is live. Until then what arrives is held, the venue's recent past is fetched,
-and both together become the ring's first event, sent to nobody: so REST, ``rewind`` and the stream share one cursor
-from the start, and none of the three can repeat or miss a row of another. After a reconnect the same fetch is published
-instead, each trade that was seen before left out.
+A stream of trades or candles begins when its feed is live: ``recovery.py`` holds what arrives and fetches the venue's
+recent past, and both together become the ring's first event, sent to nobody: so REST, ``rewind`` and the stream share
+one cursor from the start, and none of the three can repeat or miss a row of another. After a loss what was missed is
+fetched and published in order, behind a ``gap`` that says how much it was and whether it is proven to be all.
 
 No await lies between a message and its place behind a cursor, so no lock exists.
 """
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from exchanges.book import OrderBook
-from exchanges.errors import GatewayError, SubscribeFailed, SubscriptionLimit, VenueUnavailable
-from exchanges.events import Candle, Trade
+from exchanges.errors import SubscribeFailed, SubscriptionLimit, VenueUnavailable
+from exchanges.events import Candle, Trade, VoidTrade
 from exchanges.feed import State
 from exchanges.venue import Stream
 from topics import metrics
 from topics.books import Books
-from topics.content import Content
+from topics.candles import Candles
 from topics.fanout import Subscriber, Tick
 from topics.frame import frame
 from topics.key import Cursor, TopicKey
+from topics.recovery import Fetch, Recovery
+from topics.trades import Trades
+from topics.wire import Gap, GapReason, Status, gap_json, status_json
 
-log = logging.getLogger("topics.upstream")
-
-PRIME_TIMEOUT = 2.0  # seconds the live stream is held back for its history
-REPLAY_WINDOW = 1.0  # seconds in which a venue that replays trades, unmarked, has done so
-MAX_HELD = 10_000  # events
 UNREACHABLE_AFTER = 10.0  # seconds of connecting after which those who wait are told
-
-History = Callable[[], Awaitable[Sequence[Trade | Candle]]]
 
 
 @dataclass(slots=True)
@@ -53,31 +48,31 @@ class Upstream:
         self,
         key: TopicKey,
         stream: Stream,
-        content: Content,
+        content: Trades | Candles | Books,
         *,
         epoch: int,
         tick: Tick,
         clock_ms: Callable[[], int],
-        history: History | None,
-        refused: Callable[["Upstream"], None],
+        fetch: Fetch | None,
+        refused: Callable[["Upstream", SubscribeFailed], None],
     ) -> None:
         self.key = key  # of the topic it was started for; a book feed may serve others too
         self.exchange = exchange = key.exchange
         self.stream = stream
         self.content = content
         self.cursor = Cursor(epoch, 0)
-        self.state: State = "connecting"
+        self.status = Status("connecting", "connecting", epoch, None, "", 0, None)
         self.last_event_ms: int | None = None
         self.idle_since: float | None = asyncio.get_running_loop().time()  # no subscriber since; None: it has some
         self._tick = tick
         self._clock_ms = clock_ms
-        self._history = history
         self._refused = refused
-        self._phase: Literal["waiting", "priming", "flowing"] = "waiting"
+        self._recovery: Recovery | None = None
+        if not isinstance(content, Books):
+            self._recovery = Recovery(content, fetch, stream, exchange, begin=self._begin_with, mended=self._mended)
+        self._flowing = False  # the feed is live, and nothing has to be made up for first
         self._begun = False  # it has flowed before, so that somebody may have a place in its stream
-        self._priming: asyncio.Task[None] | None = None
-        self._held: list[Trade | Candle] = []
-        self._held_more = asyncio.Event()
+        self._lossy = False  # the feed was lost, and what was missed has not been made up for
         self._due = False
         self._received_ms = 0
         self._waiting: dict[tuple[TopicKey, Subscriber], Waiting] = {}
@@ -87,30 +82,51 @@ class Upstream:
 
     # -- what the feed says --------------------------------------------------------------------------------------------
 
-    def on_events(self, events: Sequence[Trade | Candle], received_ms: int) -> None:
-        if self._phase != "flowing":
-            self._hold(events)
-        elif self.content.accept(events):
+    def on_events(self, events: Sequence[Trade | VoidTrade | Candle], received_ms: int) -> None:
+        assert self._recovery is not None
+        assert not isinstance(self.content, Books)
+        if not self._begun:
+            self._recovery.hold(events)
+            return
+        if self.content.accept(events):  # type: ignore[arg-type]  # a feed's events are of its channel
             self._publish_soon(received_ms)
+        if self.content.open:
+            self._recovery.mend(lost=False)
 
     def on_book(self, book: OrderBook, received_ms: int) -> None:
+        assert isinstance(self.content, Books)
         self.content.accept([book])
         self._publish_soon(received_ms)
-        if self._phase != "flowing":
+        if not self._flowing:
             self._flow()
 
     def on_state(self, state: State, reason: str, *, attempt: int = 0, retry_in: float | None = None) -> None:
-        if state != "live":
-            self._lost(state)
-        elif not self.stream.is_book:
-            self._phase = "priming"
-            self._priming = self._run(self._prime())
+        if state == "live":
+            self._on_live()
+        elif state == "stale":
+            self._set_state(state, reason)
+        else:
+            self._on_lost()
+            first = state == "reconnecting" and not self._begun
+            self._set_state("connecting" if first else state, reason, attempt, retry_in)
+
+    def on_unreadable(self) -> None:
+        """What could not be read is looked for by REST, as after a loss; the stream is the same and goes on."""
+        if self._flowing and self._recovery is not None and not isinstance(self.content, Books):
+            self.settle()
+            self.content.broken()
+            self._recovery.mend(lost=True)
 
     def on_refused(self, error: SubscribeFailed) -> None:
-        for key, subscriber in self._everyone():
+        for key, subscriber in self.everyone():
             subscriber.failed(key, error, gone=True)
         self._joining.clear()
-        self._refused(self)
+        self._refused(self, error)
+
+    @property
+    def exact(self) -> bool:
+        """Somebody wants the venue's own decimals of a book."""
+        return isinstance(self.content, Books) and self.content.exact
 
     # -- what clients ask ----------------------------------------------------------------------------------------------
 
@@ -122,7 +138,7 @@ class Upstream:
         """
         topic = self.content.topic(key)
         self.idle_since = None
-        if self._phase != "flowing":
+        if not self._flowing:
             now = asyncio.get_running_loop().time()
             self._waiting[key, subscriber] = Waiting(snapshot=snapshot, rewind=rewind, since=now)
             return
@@ -146,7 +162,7 @@ class Upstream:
         Raises:
             VenueUnavailable: there is no state to show.
         """
-        if self._phase != "flowing":
+        if not self._flowing:
             raise VenueUnavailable(f"{self.exchange} has not given a state yet; it comes as soon as there is one")
         self.settle()
         topic = self.content.topic(key)
@@ -167,10 +183,19 @@ class Upstream:
     def subscribers(self) -> int:
         return len(self._waiting) + len(self._joining) + sum(len(topic.fanout) for topic in self.content.topics())
 
+    def everyone(self) -> list[tuple[TopicKey, Subscriber]]:
+        """Who has which of its topics, those who still wait included."""
+        joined = [(topic.key, s) for topic in self.content.topics() for s in topic.fanout.subscribers()]
+        return [*self._waiting, *self._joining, *joined]
+
+    @property
+    def state(self) -> str:
+        return self.status.state
+
     @property
     def live(self) -> bool:
         """Its ring or book may be answered from."""
-        return self._phase == "flowing" and self.state == "live"
+        return self._flowing and self.state == "live"
 
     def settle(self) -> None:
         """Publish what is pending, so that the newest state has a cursor."""
@@ -178,7 +203,12 @@ class Upstream:
             self._publish()
 
     def check(self, now: float) -> None:
-        """Once a second: tell those who have waited too long. ``now`` is loop time."""
+        """Once a second: what time alone brings, and who has waited too long. ``now`` is loop time."""
+        if self._recovery is not None and self._flowing and not isinstance(self.content, Books):
+            if self.content.check():
+                self._publish_soon(self._clock_ms())
+            if self.content.open:
+                self._recovery.mend(lost=False)
         for (key, subscriber), waiting in list(self._waiting.items()):
             if not waiting.told and now - waiting.since >= UNREACHABLE_AFTER:
                 waiting.told = True
@@ -186,6 +216,8 @@ class Upstream:
                 subscriber.failed(key, error, gone=False)
 
     async def close(self) -> None:
+        if self._recovery is not None:
+            self._recovery.stop()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -193,14 +225,55 @@ class Upstream:
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
-    def _lost(self, state: State) -> None:
-        self.state = state
-        if self._priming is not None:
-            self._priming.cancel()  # its answer would be older than the break
+    def _on_live(self) -> None:
+        if self._flowing:
+            self._set_state("live")  # it had been stale
+        elif self._recovery is not None:
+            if self._lossy:
+                self._set_state("resyncing", "fetching what was missed")
+                self._recovery.mend(lost=True)
+            else:
+                self._recovery.begin()
+
+    def _on_lost(self) -> None:
         if isinstance(self.content, Books):
             # What was due is shown no more: the book has been touched by what broke it.
-            self._due, self._phase = False, "waiting"
+            self._due = False
             self.content.forget()
+        elif self._begun:
+            self.settle()  # what came before the loss stands before its gap
+            self.content.broken()
+        self._flowing, self._lossy = False, self._begun
+        if self._recovery is not None:
+            self._recovery.stop()
+
+    def _set_state(self, state: str, reason: str = "", attempt: int = 0, retry_in: float | None = None) -> None:
+        """Remember it, and tell those who said hello what is new about it."""
+        before = self.status
+        now_ms, changed = self._clock_ms(), state != before.state
+        self.status = Status(
+            state,
+            before.state if changed else before.previous,
+            now_ms if changed else before.since_ms,
+            self.last_event_ms,
+            reason,
+            attempt,
+            None if retry_in is None else round(retry_in * 1000),
+        )
+        if changed or (reason, attempt) != (before.reason, before.attempt):
+            metrics.STATES.labels(self.exchange, self.stream.channel, state).inc()
+            self._tell_status()
+
+    def _tell_status(self) -> None:
+        told = {topic.key: self._status_frame(topic.key) for topic in self.content.topics()}
+        for topic in self.content.topics():
+            topic.fanout.tell(told[topic.key])
+        for key, subscriber in [*self._waiting, *self._joining]:
+            if subscriber.extended:
+                subscriber.push(told.get(key) or self._status_frame(key))
+
+    def _status_frame(self, key: TopicKey) -> bytes:
+        return frame(status_json({"scope": "topic", "channel": key.channel, "topic": key.topic}, self.status))
 
     def _publish_soon(self, received_ms: int) -> None:
         self._received_ms = received_ms
@@ -210,59 +283,59 @@ class Upstream:
 
     def _publish(self) -> None:
         self._due = False
-        self.cursor = self.cursor.next()
         self.last_event_ms = self._received_ms
-        self.content.publish(self.cursor, self._received_ms)
-        self._events.inc()
+        more = True
+        while more:
+            self.cursor = self.cursor.next()
+            more = bool(self.content.publish(self.cursor, self._received_ms))
+            self._events.inc()
 
-    def _hold(self, events: Sequence[Trade | Candle]) -> None:
-        self._held.extend(events)
-        self._held_more.set()
-        if len(self._held) > MAX_HELD:
-            metrics.HELD_OVERFLOWS.labels(self.exchange).inc()
-            self._end_prime(())
-
-    async def _prime(self) -> None:
-        """Fetch the recent past, at most ``PRIME_TIMEOUT`` long, and let the stream flow."""
-        history: Sequence[Trade | Candle] = ()
-        try:
-            async with asyncio.timeout(PRIME_TIMEOUT):
-                history = await self._history() if self._history else ()
-        except (GatewayError, TimeoutError) as error:
-            metrics.PRIME_FAILURES.labels(self.exchange, self.stream.channel).inc()
-            log.warning(
-                "prime_failed", extra={"exchange": self.exchange, "stream": self.stream.name, "error": str(error)}
-            )
-        if self.stream.replays and not self._held:
-            try:
-                async with asyncio.timeout(REPLAY_WINDOW):
-                    self._held_more.clear()
-                    await self._held_more.wait()
-            except TimeoutError:
-                log.debug("no_replay", extra={"exchange": self.exchange, "stream": self.stream.name})
-        if self._phase == "priming":
-            self._end_prime(history)
-
-    def _end_prime(self, history: Sequence[Trade | Candle]) -> None:
-        """History before what was held: at the start as the ring's first event, later as frames like any other."""
-        held, self._held = self._held, []
-        rows = [*history, *held]
+    def _begin_with(self, history: Sequence[Any], held: Sequence[Any]) -> None:
+        assert not isinstance(self.content, Books)
         now_ms = self._clock_ms()
-        if self._begun:
-            if self.content.accept(rows):
-                self._publish_soon(now_ms)
-        elif self.content.prime(self.cursor.next(), rows, now_ms):
+        if self.content.prime(self.cursor.next(), history, held, now_ms):
             self.cursor = self.cursor.next()
             self.last_event_ms = now_ms
         self._flow()
 
+    def _mended(self, rows: Sequence[Any]) -> None:
+        """What was missed goes out now, behind the word that it was."""
+        assert not isinstance(self.content, Books)
+        self.settle()
+        before, since_ms = self.cursor, self.content.newest_ms
+        mended = self.content.mend(rows)
+        pending = self.content.accept(())
+        if mended.missing != 0 or mended.rows:
+            self.cursor = before.next()
+            until = self.cursor.next() if mended.rows else self.cursor
+            reason: GapReason = "UPSTREAM_RECONNECT" if self._lossy else "VENUE_SKIP"
+            gap = Gap(reason, before, since_ms, until, mended.until_ms, mended.missing, mended.rows)
+            self._declare(gap)
+        if pending:
+            self._received_ms = self._clock_ms()
+            self._publish()
+        self._lossy = self._lossy and not self.content.proven
+        if not self._flowing:
+            self._flow()
+
+    def _declare(self, gap: Gap) -> None:
+        """A gap is an event of the feed like any other: it has a place behind a cursor, and is remembered."""
+        assert not isinstance(self.content, Books)
+        backfilled = "true" if gap.missing == 0 else "false"
+        metrics.GAPS.labels(self.exchange, self.stream.channel, gap.reason, backfilled).inc()
+        for topic in self.content.topics():
+            payload = gap_json(topic.key, self.cursor, gap)
+            self.content.ring.append(self.cursor, payload)
+            topic.fanout.tell(frame(payload))
+
     def _flow(self) -> None:
-        self._phase, self.state, self._begun = "flowing", "live", True
+        self._flowing = self._begun = True
+        self._set_state("live")
         self._run(self._admit())
 
     async def _admit(self) -> None:
         """Let in those who waited."""
-        while self._waiting and self._phase == "flowing":
+        while self._waiting and self._flowing:
             (key, subscriber), wish = next(iter(self._waiting.items()))
             del self._waiting[key, subscriber]
             try:
@@ -270,12 +343,7 @@ class Upstream:
             except SubscriptionLimit as error:
                 subscriber.failed(key, error, gone=True)
 
-    def _everyone(self) -> list[tuple[TopicKey, Subscriber]]:
-        joined = [(topic.key, s) for topic in self.content.topics() for s in topic.fanout.subscribers()]
-        return [*self._waiting, *self._joining, *joined]
-
-    def _run(self, work: Any) -> asyncio.Task[None]:
+    def _run(self, work: Any) -> None:
         task: asyncio.Task[None] = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return task

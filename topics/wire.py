@@ -5,8 +5,9 @@ topic, the cursor and three times (venue event, received, encoded; ms).
 """
 
 import time
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
@@ -43,14 +44,22 @@ def candle_json(candle: Candle) -> Row:
 
 
 def book_view(book: OrderBook, symbol: str, *, levels: int) -> dict[str, Any]:
-    """CCXT's order book: the best ``levels`` of each side, best first; ``nonce``: the venue's sequence, if any."""
+    """CCXT's order book: the best ``levels`` of each side, best first."""
+    bids, asks = book.bids.rows(levels), book.asks.rows(levels)
+    return book_shape(symbol, bids, asks, timestamp_ms=book.timestamp_ms, sequence=book.sequence)
+
+
+def book_shape(
+    symbol: str, bids: Sequence[Any], asks: Sequence[Any], *, timestamp_ms: int | None, sequence: int
+) -> dict[str, Any]:
+    """Rows of (price, amount) in CCXT's order book; ``nonce``: the venue's sequence, if any."""
     return {
         "symbol": symbol,
-        "bids": book.bids.rows(levels),
-        "asks": book.asks.rows(levels),
-        "timestamp": book.timestamp_ms,
-        "datetime": None if book.timestamp_ms is None else iso8601(book.timestamp_ms),
-        "nonce": book.sequence or None,
+        "bids": bids,
+        "asks": asks,
+        "timestamp": timestamp_ms,
+        "datetime": None if timestamp_ms is None else iso8601(timestamp_ms),
+        "nonce": sequence or None,
     }
 
 
@@ -66,16 +75,98 @@ class DataEncoder:
         head = orjson.dumps({"type": key.channel, "channel": key.channel, "topic": key.topic})
         self._head = head[:-1] + b',"cursor":"'
 
-    def encode(self, cursor: Cursor, data: Any, *, event_ms: int | None, received_ms: int, now_ms: int) -> bytes:
-        """``data`` in its envelope. ``event_ms``: when the venue says it happened, None if it does not say."""
+    def encode(
+        self,
+        cursor: Cursor,
+        data: Any,
+        *,
+        event_ms: int | None,
+        received_ms: int,
+        now_ms: int,
+        beside: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        """``data`` in its envelope. ``event_ms``: when the venue says it happened, None if it does not say.
+
+        ``beside`` are further fields of the frame, between ``ts`` and ``data``.
+        """
         event = "null" if event_ms is None else event_ms
-        times = f'{cursor.epoch}-{cursor.seq}","ts":{{"ex":{event},"rx":{received_ms},"tx":{now_ms}}},"data":'
-        return self._head + times.encode() + orjson.dumps(data) + b"}"
+        times = f'{cursor.epoch}-{cursor.seq}","ts":{{"ex":{event},"rx":{received_ms},"tx":{now_ms}}},'
+        more = orjson.dumps(beside)[1:-1] + b"," if beside else b""
+        return self._head + times.encode() + more + b'"data":' + orjson.dumps(data) + b"}"
+
+
+GapReason = Literal["UPSTREAM_RECONNECT", "VENUE_SKIP"]
+
+
+class Gap(NamedTuple):
+    """A loss of a feed, as told to clients.
+
+    It lies after the event ``since`` and before the event ``until``, from which on the stream is whole again.
+    """
+
+    reason: GapReason
+    since: Cursor
+    since_ms: int | None  # venue's time of the newest row before the loss
+    until: Cursor
+    until_ms: int | None  # of the first row that the stream itself brought after it
+    missing: int | None  # rows lost for good; None: nobody can know
+    rows: int  # rows fetched afterwards
+
+
+def gap_json(key: TopicKey, cursor: Cursor, gap: Gap) -> bytes:
+    """A ``gap`` frame's JSON; ``cursor`` is its own place among the feed's events."""
+    return orjson.dumps(
+        {
+            "type": "gap",
+            "channel": key.channel,
+            "topic": key.topic,
+            "cursor": str(cursor),
+            "reason": gap.reason,
+            "from": {"cursor": str(gap.since), "time": gap.since_ms},
+            "to": {"cursor": str(gap.until), "time": gap.until_ms},
+            "missing": gap.missing,
+            "backfilled": gap.missing == 0,
+            "rows": gap.rows,
+        }
+    )
+
+
+def is_gap(payload: bytes) -> bool:
+    return payload.startswith(b'{"type":"gap"')
+
+
+class Status(NamedTuple):
+    """What is to be known of a topic's upstream beside its data. Times are ms, ``retry_in_ms`` from now."""
+
+    state: str
+    previous: str
+    since_ms: int
+    last_event_ms: int | None
+    reason: str
+    attempt: int
+    retry_in_ms: int | None
+
+
+def status_json(about: Mapping[str, Any], status: Status) -> bytes:
+    """A ``status`` frame's JSON; ``about`` says of what: its scope, and a topic or an exchange."""
+    return orjson.dumps(
+        {
+            "type": "status",
+            **about,
+            "state": status.state,
+            "previous": status.previous,
+            "since": status.since_ms,
+            "lastEvent": status.last_event_ms,
+            "reason": status.reason,
+            "attempt": status.attempt,
+            "retryInMs": status.retry_in_ms,
+        }
+    )
 
 
 def rows_of(payload: bytes) -> list[Any]:
-    """The rows inside a data frame of trades or candles."""
-    rows: list[Any] = orjson.loads(payload)["data"]
+    """The rows inside a frame of trades or candles; a gap has none."""
+    rows: list[Any] = orjson.loads(payload).get("data", [])
     return rows
 
 

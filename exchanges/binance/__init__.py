@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from exchanges.binance import rest, streams, symbols
+from exchanges.breaker import Breaker
+from exchanges.budget import CLIENT, HEALING, WITNESS, Budget, Patience
 from exchanges.events import BookSnapshot, Candle, Trade
 from exchanges.fetch import Fetcher
 from exchanges.instrument import Instrument
@@ -53,23 +55,38 @@ class Binance:
         spot_rest_url: str | None = None,
         spot_ws_url: str | None = None,
     ) -> None:
-        self._fetcher = Fetcher(self.name, refusal=rest.refusal)
+        self.breaker = Breaker(self.name, bans=rest.BANS)
         self._rest = {
-            "linear": rest.Product(base_url=(rest_url or REST_URL) + "/fapi/v1", max_candles=1500),
-            "spot": rest.Product(base_url=(spot_rest_url or SPOT_REST_URL) + "/api/v3", max_candles=1000),
+            "linear": rest.futures((rest_url or REST_URL) + "/fapi/v1"),
+            "spot": rest.spot((spot_rest_url or SPOT_REST_URL) + "/api/v3"),
+        }
+        pools = {"linear": "futures requests", "spot": "spot requests"}
+        self._budgets = {m: Budget(self.name, pools[m], product.rate) for m, product in self._rest.items()}
+        self._fetchers = {
+            market: Fetcher(self.name, refusal=rest.refusal, budget=budget, breaker=self.breaker)
+            for market, budget in self._budgets.items()
         }
         self._endpoints = streams.endpoints(ws_url or WS_URL, spot_ws_url or SPOT_WS_URL)
 
+    @property
+    def budgets(self) -> Mapping[str, Budget]:
+        return {budget.pool: budget for budget in self._budgets.values()}
+
     async def fetch_instruments(self, group: str) -> list[Instrument]:
-        answer = await self._fetcher.get(f"{self._rest[group].base_url}/exchangeInfo")
+        url, weight = f"{self._rest[group].base_url}/exchangeInfo", self._rest[group].listing_weight
+        answer = await self._fetchers[group].get(url, weight=weight, patience=HEALING)
         return symbols.instruments(answer, market=group)
 
     def stream(self, channel: Channel, instrument: Instrument, params: Mapping[str, Any]) -> Stream:
         async def snapshot() -> BookSnapshot:
-            return await self.fetch_book(instrument, levels=1000)
+            return await self.fetch_book(instrument, levels=1000, patience=HEALING)
+
+        cheapest = {"name": "aggTrade" if instrument.market == "spot" else "trade"}  # by request weight
 
         async def newest_trade() -> object:
-            trades = await self.fetch_trades(instrument, since=None, until=None, limit=1, params={})
+            trades = await self.fetch_trades(
+                instrument, since=None, until=None, limit=1, params=cheapest, patience=WITNESS
+            )
             return trades[-1].id if trades else None
 
         return streams.stream(
@@ -77,29 +94,55 @@ class Binance:
         )
 
     async def fetch_trades(
-        self, instrument: Instrument, *, since: int | None, until: int | None, limit: int, params: Mapping[str, Any]
+        self,
+        instrument: Instrument,
+        *,
+        since: int | None,
+        until: int | None,
+        limit: int,
+        params: Mapping[str, Any],
+        patience: Patience = CLIENT,
     ) -> list[Trade]:
         aggregated = params.get("name", "aggTrade") == "aggTrade"
         request = rest.agg_trades if aggregated else rest.recent_trades
-        product = self._rest[instrument.market]
-        return await request(self._fetcher, product, instrument.venue_symbol, since=since, until=until, limit=limit)
+        fetcher, product = self._fetchers[instrument.market], self._rest[instrument.market]
+        return await request(
+            fetcher, product, instrument.venue_symbol, since=since, until=until, limit=limit, patience=patience
+        )
 
     async def fetch_missed(self, instrument: Instrument, *, after: str, params: Mapping[str, Any]) -> list[Trade]:
         if params.get("name", "aggTrade") == "aggTrade":
-            product = self._rest[instrument.market]
-            return await rest.agg_trades_after(self._fetcher, product, instrument.venue_symbol, after=after)
-        return await self.fetch_trades(instrument, since=None, until=None, limit=rest.MAX_TRADES, params=params)
-
-    async def fetch_candles(
-        self, instrument: Instrument, timeframe: str, *, since: int | None, until: int | None, limit: int
-    ) -> list[Candle]:
-        product = self._rest[instrument.market]
-        return await rest.candles(
-            self._fetcher, product, instrument.venue_symbol, timeframe, since=since, until=until, limit=limit
+            fetcher, product = self._fetchers[instrument.market], self._rest[instrument.market]
+            return await rest.agg_trades_after(fetcher, product, instrument.venue_symbol, after=after)
+        return await self.fetch_trades(
+            instrument, since=None, until=None, limit=rest.MAX_TRADES, params=params, patience=HEALING
         )
 
-    async def fetch_book(self, instrument: Instrument, *, levels: int) -> BookSnapshot:
-        return await rest.book(self._fetcher, self._rest[instrument.market], instrument.venue_symbol, levels=levels)
+    async def fetch_candles(
+        self,
+        instrument: Instrument,
+        timeframe: str,
+        *,
+        since: int | None,
+        until: int | None,
+        limit: int,
+        patience: Patience = CLIENT,
+    ) -> list[Candle]:
+        return await rest.candles(
+            self._fetchers[instrument.market],
+            self._rest[instrument.market],
+            instrument.venue_symbol,
+            timeframe,
+            since=since,
+            until=until,
+            limit=limit,
+            patience=patience,
+        )
+
+    async def fetch_book(self, instrument: Instrument, *, levels: int, patience: Patience = CLIENT) -> BookSnapshot:
+        fetcher, product = self._fetchers[instrument.market], self._rest[instrument.market]
+        return await rest.book(fetcher, product, instrument.venue_symbol, levels=levels, patience=patience)
 
     async def close(self) -> None:
-        await self._fetcher.close()
+        for fetcher in self._fetchers.values():
+            await fetcher.close()

@@ -18,6 +18,7 @@ from exchanges.events import (
     BookSnapshot,
     Candle,
     Event,
+    Leaving,
     Level,
     Refused,
     Side,
@@ -27,8 +28,9 @@ from exchanges.events import (
     VoidTrade,
     integer_id,
 )
-from exchanges.venue import Parsed
+from exchanges.venue import Parsed, Texts
 
+SHUTDOWN = "serverShutdown"  # of spot, shortly before it closes; the name it comes under is no stream of ours
 TAKER_SIDES: dict[bool, Side] = {True: "sell", False: "buy"}  # by "m", "the buyer is the maker"
 
 
@@ -58,6 +60,8 @@ def _parse(raw: bytes, parse_depth: Callable[[bytes], Parsed]) -> Parsed:
             raise TypeError("the stream's name is no text")
         data = message["data"]
         kind = data.get("e", "no event type")  # as spot's bookTicker and partial books
+        if kind == SHUTDOWN:
+            return "", [Leaving(reason=SHUTDOWN)]
         return name, PARSERS[kind](data) if kind in PARSERS else [Unknown(kind=str(kind))]
     except UNREADABLE as error:
         raise BadMessage("binance", repr(error), raw) from error
@@ -74,6 +78,8 @@ def _answer(message: dict[str, Any]) -> Parsed:
         return request, [Refused(reason=str(error["msg"]))]
     if "result" in message:
         return request, [Accepted()]
+    if message.get("e") == SHUTDOWN:
+        return "", [Leaving(reason=SHUTDOWN)]
     return "", [Unknown(kind=str(message.get("e", "no stream")))]
 
 
@@ -168,7 +174,7 @@ def parse_futures_depth(raw: bytes) -> Parsed:
     message = FUTURES_DEPTH.decode(raw)
     data = message.data
     return message.stream, [
-        BookDelta(bids=data.b, asks=data.a, prev_sequence=data.pu, last_sequence=data.u, timestamp_ms=data.T)
+        BookDelta(bids=data.b, asks=data.a, prev_sequence=data.pu, last_sequence=data.u, timestamp_ms=data.T, raw=raw)
     ]
 
 
@@ -177,7 +183,9 @@ def parse_spot_depth(raw: bytes) -> Parsed:
     message = SPOT_DEPTH.decode(raw)
     data = message.data
     return message.stream, [
-        BookDelta(bids=data.b, asks=data.a, prev_sequence=data.U - 1, last_sequence=data.u, timestamp_ms=data.E)
+        BookDelta(
+            bids=data.b, asks=data.a, prev_sequence=data.U - 1, last_sequence=data.u, timestamp_ms=data.E, raw=raw
+        )
     ]
 
 
@@ -193,7 +201,33 @@ class DepthAnswer(Struct):
 def book(answer: Any) -> BookSnapshot:
     """REST ``depth``."""
     book = convert(answer, DepthAnswer, strict=False)
-    return BookSnapshot(bids=book.bids, asks=book.asks, sequence=book.lastUpdateId, timestamp_ms=book.T)
+    return BookSnapshot(bids=book.bids, asks=book.asks, sequence=book.lastUpdateId, timestamp_ms=book.T, raw=answer)
+
+
+class DepthTexts(Struct):
+    b: list[tuple[str, str]]
+    a: list[tuple[str, str]]
+
+
+class DepthTextsMessage(Struct):
+    data: DepthTexts
+
+
+class DepthTextsAnswer(Struct):
+    bids: list[tuple[str, str]]
+    asks: list[tuple[str, str]]
+
+
+DEPTH_TEXTS = Decoder(DepthTextsMessage)
+
+
+def texts(raw: Any) -> Texts:
+    """The levels of a ``depth`` message, or of REST's answer (decoded), as Binance wrote them."""
+    if isinstance(raw, bytes):
+        data = DEPTH_TEXTS.decode(raw).data
+        return data.b, data.a
+    answer = convert(raw, DepthTextsAnswer)
+    return answer.bids, answer.asks
 
 
 def recent_trade(row: dict[str, Any]) -> Trade:

@@ -13,6 +13,8 @@ a snapshot whatever its type says; the pong is called ping.
 from collections.abc import Mapping
 from typing import Any
 
+from exchanges.breaker import Breaker
+from exchanges.budget import CLIENT, HEALING, Budget, Patience
 from exchanges.bybit import rest, streams, symbols
 from exchanges.events import BookSnapshot, Candle, Trade
 from exchanges.fetch import Fetcher
@@ -47,39 +49,78 @@ class Bybit:
         spot_rest_url: str | None = None,
         spot_ws_url: str | None = None,
     ) -> None:
-        self._fetcher = Fetcher(self.name, refusal=rest.refusal)
+        self.breaker = Breaker(self.name, bans=rest.BANS)
+        self._budget = Budget(self.name, "requests", rest.RATE)
+        self._fetcher = Fetcher(self.name, refusal=rest.refusal, budget=self._budget, breaker=self.breaker)
         bases = dict.fromkeys(("linear", "inverse"), rest_url or REST_URL)
         bases["spot"] = spot_rest_url or rest_url or REST_URL
         self._rest = {market: f"{base}/v5/market" for market, base in bases.items()}
         self._endpoints = streams.endpoints(ws_url or WS_URL, spot_ws_url or ws_url or WS_URL)
+
+    @property
+    def budgets(self) -> Mapping[str, Budget]:
+        return {self._budget.pool: self._budget}
 
     async def fetch_instruments(self, group: str) -> list[Instrument]:
         rows = await rest.instruments(self._fetcher, self._rest[group], category=group)
         return symbols.instruments(rows, market=group)
 
     def stream(self, channel: Channel, instrument: Instrument, params: Mapping[str, Any]) -> Stream:
-        return streams.stream(self._endpoints[instrument.market], channel, instrument, params)
+        async def newest_trade() -> object:
+            trades = await self.fetch_trades(instrument, since=None, until=None, limit=1, params={})
+            return trades[-1].id if trades else None
+
+        endpoint = self._endpoints[instrument.market]
+        return streams.stream(endpoint, channel, instrument, params, newest_trade=newest_trade)
 
     async def fetch_trades(
-        self, instrument: Instrument, *, since: int | None, until: int | None, limit: int, params: Mapping[str, Any]
+        self,
+        instrument: Instrument,
+        *,
+        since: int | None,
+        until: int | None,
+        limit: int,
+        params: Mapping[str, Any],
+        patience: Patience = CLIENT,
     ) -> list[Trade]:
         return await rest.trades(
-            self._fetcher, self._rest[instrument.market], instrument, since=since, until=until, limit=limit
+            self._fetcher,
+            self._rest[instrument.market],
+            instrument,
+            since=since,
+            until=until,
+            limit=limit,
+            patience=patience,
         )
 
     async def fetch_missed(self, instrument: Instrument, *, after: str, params: Mapping[str, Any]) -> list[Trade]:
         limit = CAPABILITIES.limit("max_trades", instrument.market)
-        return await self.fetch_trades(instrument, since=None, until=None, limit=limit, params=params)
+        return await self.fetch_trades(instrument, since=None, until=None, limit=limit, params=params, patience=HEALING)
 
     async def fetch_candles(
-        self, instrument: Instrument, timeframe: str, *, since: int | None, until: int | None, limit: int
+        self,
+        instrument: Instrument,
+        timeframe: str,
+        *,
+        since: int | None,
+        until: int | None,
+        limit: int,
+        patience: Patience = CLIENT,
     ) -> list[Candle]:
         return await rest.candles(
-            self._fetcher, self._rest[instrument.market], instrument, timeframe, since=since, until=until, limit=limit
+            self._fetcher,
+            self._rest[instrument.market],
+            instrument,
+            timeframe,
+            since=since,
+            until=until,
+            limit=limit,
+            patience=patience,
         )
 
-    async def fetch_book(self, instrument: Instrument, *, levels: int) -> BookSnapshot:
-        return await rest.book(self._fetcher, self._rest[instrument.market], instrument, levels=levels)
+    async def fetch_book(self, instrument: Instrument, *, levels: int, patience: Patience = CLIENT) -> BookSnapshot:
+        base_url = self._rest[instrument.market]
+        return await rest.book(self._fetcher, base_url, instrument, levels=levels, patience=patience)
 
     async def close(self) -> None:
         await self._fetcher.close()

@@ -25,7 +25,7 @@ from exchanges.events import (
     Unknown,
     UpdateNumber,
 )
-from exchanges.venue import Parsed
+from exchanges.venue import Parsed, Texts
 
 TAKER_SIDES: dict[str, Side] = {"Buy": "buy", "Sell": "sell"}
 CCXT_DIVISION = Decimal("1e-18")  # CCXT's decimal division keeps 18 digits and cuts the rest
@@ -142,9 +142,13 @@ def parse_book(raw: bytes) -> Parsed:
     message = BOOK_MESSAGE.decode(raw)
     data = message.data
     if message.type == "snapshot" or data.u == 1:
-        return message.topic, [BookSnapshot(bids=data.b, asks=data.a, sequence=data.u, timestamp_ms=message.ts)]
+        return message.topic, [
+            BookSnapshot(bids=data.b, asks=data.a, sequence=data.u, timestamp_ms=message.ts, raw=raw)
+        ]
     return message.topic, [
-        BookDelta(bids=data.b, asks=data.a, prev_sequence=data.u - 1, last_sequence=data.u, timestamp_ms=message.ts)
+        BookDelta(
+            bids=data.b, asks=data.a, prev_sequence=data.u - 1, last_sequence=data.u, timestamp_ms=message.ts, raw=raw
+        )
     ]
 
 
@@ -202,7 +206,25 @@ class BookAnswer(Struct):
 def rest_book(result: Any) -> BookSnapshot:
     """REST ``orderbook``. Its ``u`` is that of the 1,000-level topic alone, so it is no sequence to others."""
     book = convert(result, BookAnswer, strict=False)
-    return BookSnapshot(bids=book.b, asks=book.a, sequence=0, timestamp_ms=book.ts)
+    return BookSnapshot(bids=book.b, asks=book.a, sequence=0, timestamp_ms=book.ts, raw=result)
+
+
+class BookTexts(Struct):
+    b: list[tuple[str, str]]
+    a: list[tuple[str, str]]
+
+
+class BookTextsMessage(Struct):
+    data: BookTexts
+
+
+BOOK_TEXTS = Decoder(BookTextsMessage)
+
+
+def texts(raw: Any) -> Texts:
+    """The levels of an ``orderbook`` message, or of REST's result (decoded), as Bybit wrote them."""
+    data = BOOK_TEXTS.decode(raw).data if isinstance(raw, bytes) else convert(raw, BookTexts)
+    return data.b, data.a
 
 
 PARSERS: dict[str, Callable[[dict[str, Any], Counting], list[Event]]] = {

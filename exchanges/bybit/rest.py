@@ -6,26 +6,26 @@ Source: https://bybit-exchange.github.io/docs/v5/market/kline and its neighbours
 from functools import partial
 from typing import Any
 
+from exchanges.budget import HEALING, Patience
 from exchanges.bybit import parse
 from exchanges.bybit.streams import INTERVALS
 from exchanges.errors import GatewayError, UpstreamError, VenueBusy, VenueUnavailable
 from exchanges.events import BookSnapshot, Candle, Trade
 from exchanges.fetch import Fetcher, read_answer, within
 from exchanges.instrument import Instrument
-from exchanges.venue import TIMEFRAMES_MS
+from exchanges.venue import TIMEFRAMES_MS, Rate
 
 PAGE = 1000  # instruments; by default the venue gives 500 and says nothing of the rest
 MAX_PAGES = 10
 MAX_CANDLES = 1000
 MAX_TRADES = {"spot": 60, "linear": 1000, "inverse": 1000}
-BAN = 600.0  # seconds after "access too frequent"
+RATE = Rate(600, 5.0)  # requests
+BANS = {403: 600.0, 429: 60.0, 418: 60.0}  # seconds where it names none; 403 is "access too frequent"
 MONTH_MS = 31 * 86_400_000
 
 
 def refusal(status: int, answer: Any) -> GatewayError | None:
-    """Errors come as HTTP 200 with a ``retCode``; HTTP 403 is the address's limit, or its country."""
-    if status == 403:
-        return VenueBusy("bybit refuses this address for now (HTTP status 403)", retry_after=BAN)
+    """Errors come as HTTP 200 with a ``retCode``; HTTP 403, the address's limit or its country, is the breaker's."""
     if status >= 500 or not isinstance(answer, dict):
         return None  # its servers' failure, or a page: the fetcher tells
     code = answer.get("retCode")
@@ -43,7 +43,7 @@ async def instruments(fetcher: Fetcher, base_url: str, *, category: str) -> list
     rows: list[dict[str, Any]] = []
     query: dict[str, str | int] = {"category": category, "limit": PAGE}
     for _ in range(MAX_PAGES):
-        answer = await fetcher.get(f"{base_url}/instruments-info", query)
+        answer = await fetcher.get(f"{base_url}/instruments-info", query, patience=HEALING)
         page, query["cursor"] = read_answer("bybit", partial(_page, answer))
         rows += page
         if not query["cursor"]:
@@ -56,13 +56,21 @@ def _page(answer: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
 
 
 async def trades(
-    fetcher: Fetcher, base_url: str, instrument: Instrument, *, since: int | None, until: int | None, limit: int
+    fetcher: Fetcher,
+    base_url: str,
+    instrument: Instrument,
+    *,
+    since: int | None,
+    until: int | None,
+    limit: int,
+    patience: Patience,
 ) -> list[Trade]:
     """``recent-trade``, oldest first: the venue has the newest 1,000 (60 on spot) and takes no times."""
     most = MAX_TRADES[instrument.market]
     bounded = since is not None or until is not None
     size = most if bounded else min(limit, most)
-    answer = await fetcher.get(f"{base_url}/recent-trade", {**_market(instrument), "limit": size})
+    query = {**_market(instrument), "limit": size}
+    answer = await fetcher.get(f"{base_url}/recent-trade", query, patience=patience)
     counting = parse.counting(instrument.market)
     newest_first = read_answer("bybit", lambda: [parse.rest_trade(row, counting) for row in answer["result"]["list"]])
     return within(newest_first[::-1], since=since, until=until, limit=limit)
@@ -77,6 +85,7 @@ async def candles(
     since: int | None,
     until: int | None,
     limit: int,
+    patience: Patience,
 ) -> list[Candle]:
     """``kline``, ascending, the forming one last.
 
@@ -93,7 +102,7 @@ async def candles(
         query["start"], end = since, last_ms if until is None else min(until, last_ms)
     if end is not None:
         query["end"] = end
-    answer = await fetcher.get(f"{base_url}/kline", query)
+    answer = await fetcher.get(f"{base_url}/kline", query, patience=patience)
 
     counting = parse.counting(instrument.market)
 
@@ -108,9 +117,12 @@ async def candles(
     return [candle for candle in ascending if candle.open_time_ms >= since][:limit]
 
 
-async def book(fetcher: Fetcher, base_url: str, instrument: Instrument, *, levels: int) -> BookSnapshot:
+async def book(
+    fetcher: Fetcher, base_url: str, instrument: Instrument, *, levels: int, patience: Patience
+) -> BookSnapshot:
     """``orderbook``, up to 1,000 levels."""
-    answer = await fetcher.get(f"{base_url}/orderbook", {**_market(instrument), "limit": levels})
+    query = {**_market(instrument), "limit": levels}
+    answer = await fetcher.get(f"{base_url}/orderbook", query, patience=patience)
     return read_answer("bybit", lambda: parse.rest_book(answer["result"]))
 
 

@@ -3,7 +3,7 @@
 Source: https://bybit-exchange.github.io/docs/v5/ws/connect
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
@@ -13,8 +13,8 @@ from exchanges.instrument import Instrument
 from exchanges.venue import Channel, Endpoint, Stream
 
 PING = '{"req_id":"ping","op":"ping"}'
-PING_INTERVAL = 10.0  # seconds; the venue asks for 20 at the most, and silence is noticed sooner
-IDLE_TIMEOUT = 20.0
+PING_INTERVAL = 8.0  # seconds; the venue asks for 20 at the most, and silence is noticed sooner
+IDLE_TIMEOUT = 17.0  # two pongs that did not come; noticed within 20
 SUBSCRIBE_INTERVAL = 0.05
 BOOK_DEPTHS = (200, 1000)  # 50 comes every 20 ms; 200 every 100 ms serves five times the depth
 
@@ -46,12 +46,20 @@ def endpoints(ws_url: str, spot_ws_url: str) -> dict[str, Endpoint]:
             ping_interval=PING_INTERVAL,
             idle_timeout=IDLE_TIMEOUT,
             subscribe_interval=SUBSCRIBE_INTERVAL,
+            site="public" if base == ws_url else category,  # handshakes are counted by host
         )
         for category, base in bases.items()
     }
 
 
-def stream(endpoint: Endpoint, channel: Channel, instrument: Instrument, params: Mapping[str, Any]) -> Stream:
+def stream(
+    endpoint: Endpoint,
+    channel: Channel,
+    instrument: Instrument,
+    params: Mapping[str, Any],
+    *,
+    newest_trade: Callable[[], Awaitable[object]],
+) -> Stream:
     """``req_id`` is the topic itself: an acknowledgement names nothing else."""
     if channel == "trades":
         kind = "publicTrade"
@@ -67,6 +75,8 @@ def stream(endpoint: Endpoint, channel: Channel, instrument: Instrument, params:
         request=topic,
         subscribe=_command("subscribe", topic, request=topic),
         unsubscribe=_command("unsubscribe", topic, request=f"-{topic}"),
+        witness=newest_trade,
+        texts=parse.texts if channel == "orderbook" else None,
     )
 
 

@@ -13,7 +13,7 @@ from msgspec.json import Decoder
 
 from exchanges.errors import UNREADABLE, BadMessage
 from exchanges.events import Accepted, Amount, BookSnapshot, Candle, Price, Side, Trade, Unknown, integer_id
-from exchanges.venue import Parsed
+from exchanges.venue import Parsed, Texts
 
 TAKER_SIDES: dict[str, Side] = {"B": "buy", "A": "sell"}
 GREETING = b"Websocket connection established."  # the one message that is not JSON
@@ -83,17 +83,40 @@ BOOK_MESSAGE = Decoder(BookMessage, strict=False)
 def parse_book(raw: bytes) -> Parsed:
     """``l2Book``: always a whole book; only ``fast`` tells the two kinds of one coin apart."""
     data = BOOK_MESSAGE.decode(raw).data
-    return f"l2Book:{data.coin}:fast" if data.fast else f"l2Book:{data.coin}", [_snapshot(data)]
+    return f"l2Book:{data.coin}:fast" if data.fast else f"l2Book:{data.coin}", [_snapshot(data, raw)]
 
 
 def book(answer: Any) -> BookSnapshot:
     """The answer to ``l2Book``."""
-    return _snapshot(convert(answer, Book, strict=False))
+    return _snapshot(convert(answer, Book, strict=False), answer)
 
 
-def _snapshot(book: Book) -> BookSnapshot:
+def _snapshot(book: Book, raw: Any) -> BookSnapshot:
     bids, asks = ([(level.px, level.sz) for level in side] for side in book.levels)
-    return BookSnapshot(bids=bids, asks=asks, sequence=0, timestamp_ms=book.time)
+    return BookSnapshot(bids=bids, asks=asks, sequence=0, timestamp_ms=book.time, raw=raw)
+
+
+class LevelText(Struct):
+    px: str
+    sz: str
+
+
+class BookTexts(Struct):
+    levels: tuple[list[LevelText], list[LevelText]]
+
+
+class BookTextsMessage(Struct):
+    data: BookTexts
+
+
+BOOK_TEXTS = Decoder(BookTextsMessage)
+
+
+def texts(raw: Any) -> Texts:
+    """The levels of an ``l2Book`` message, or of the answer to one (decoded), as Hyperliquid wrote them."""
+    book = BOOK_TEXTS.decode(raw).data if isinstance(raw, bytes) else convert(raw, BookTexts)
+    bids, asks = ([(level.px, level.sz) for level in side] for side in book.levels)
+    return bids, asks
 
 
 def parse_candle(data: dict[str, Any]) -> Parsed:

@@ -1,17 +1,23 @@
-"""Hyperliquid's ``POST /info``: 1,200 weight a minute for an address; a book costs 2, everything else 20 and more.
+"""Hyperliquid's ``POST /info``: a book costs little, everything else more, and rows cost extra.
 
 Source: https://hyperliquid.gitbook.io/hyperliquid-docs/for-developers/api/info-endpoint
 """
 
 import time
+from math import ceil
 from typing import Any
 
+from exchanges.budget import Patience
 from exchanges.errors import GatewayError, UpstreamError, VenueUnavailable
 from exchanges.events import BookSnapshot, Candle, Trade
 from exchanges.fetch import Fetcher, read_answer, within
 from exchanges.hyperliquid import parse
-from exchanges.venue import TIMEFRAMES_MS
+from exchanges.venue import TIMEFRAMES_MS, Rate
 
+RATE = Rate(1200, 60.0)  # weight, for an address
+BOOK_WEIGHT, USUAL_WEIGHT = 2, 20
+TRADES_WEIGHT = USUAL_WEIGHT + 1  # every 20 rows cost one more, and there are about ten
+CANDLES_A_WEIGHT = 60  # rows that cost one more
 MAX_CANDLES = 5000
 MONTH_MS = 31 * 86_400_000
 
@@ -26,10 +32,17 @@ def refusal(status: int, answer: Any) -> GatewayError | None:
 
 
 async def trades(
-    fetcher: Fetcher, url: str, coin: str, *, since: int | None, until: int | None, limit: int
+    fetcher: Fetcher,
+    url: str,
+    coin: str,
+    *,
+    since: int | None,
+    until: int | None,
+    limit: int,
+    patience: Patience,
 ) -> list[Trade]:
     """``recentTrades``, oldest first: the venue gives about ten, by what is known of it newest first."""
-    rows = await fetcher.post(url, {"type": "recentTrades", "coin": coin})
+    rows = await fetcher.post(url, {"type": "recentTrades", "coin": coin}, weight=TRADES_WEIGHT, patience=patience)
     recent = read_answer("hyperliquid", lambda: [parse.trade(row) for row in rows])
     if recent and recent[0].timestamp_ms >= recent[-1].timestamp_ms:
         recent.reverse()
@@ -39,7 +52,15 @@ async def trades(
 
 
 async def candles(
-    fetcher: Fetcher, url: str, coin: str, timeframe: str, *, since: int | None, until: int | None, limit: int
+    fetcher: Fetcher,
+    url: str,
+    coin: str,
+    timeframe: str,
+    *,
+    since: int | None,
+    until: int | None,
+    limit: int,
+    patience: Patience,
 ) -> list[Candle]:
     """``candleSnapshot``, ascending, the forming one last; the venue keeps the newest 5,000."""
     interval_ms = MONTH_MS if timeframe == "1M" else TIMEFRAMES_MS[timeframe]
@@ -50,12 +71,13 @@ async def candles(
     request = {"coin": coin, "interval": timeframe, "startTime": max(0, start)}
     if ends:
         request["endTime"] = min(ends)
-    rows = await fetcher.post(url, {"type": "candleSnapshot", "req": request})
+    weight = USUAL_WEIGHT + ceil(size / CANDLES_A_WEIGHT)
+    rows = await fetcher.post(url, {"type": "candleSnapshot", "req": request}, weight=weight, patience=patience)
     ascending = read_answer("hyperliquid", lambda: [parse.candle(row) for row in rows])
     return ascending[:size] if since is not None else ascending[-size:]
 
 
-async def book(fetcher: Fetcher, url: str, coin: str) -> BookSnapshot:
+async def book(fetcher: Fetcher, url: str, coin: str, *, patience: Patience) -> BookSnapshot:
     """``l2Book``: 20 levels a side."""
-    answer = await fetcher.post(url, {"type": "l2Book", "coin": coin})
+    answer = await fetcher.post(url, {"type": "l2Book", "coin": coin}, weight=BOOK_WEIGHT, patience=patience)
     return read_answer("hyperliquid", lambda: parse.book(answer))

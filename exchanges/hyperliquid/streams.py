@@ -3,7 +3,7 @@
 Source: https://hyperliquid.gitbook.io/hyperliquid-docs/for-developers/api/websocket/subscriptions
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
@@ -13,9 +13,8 @@ from exchanges.instrument import Instrument
 from exchanges.venue import Channel, Endpoint, Stream
 
 PING = '{"method":"ping"}'
-PING_INTERVAL = 10.0  # seconds; the venue closes after 60 without a message of its own, and the pong is one
-IDLE_TIMEOUT = 20.0
-SUBSCRIBE_INTERVAL = 0.035  # 2,000 messages a minute over all sockets
+PING_INTERVAL = 8.0  # seconds; the venue closes after 60 without a message of its own, and the pong is one
+IDLE_TIMEOUT = 17.0  # two pongs that did not come; noticed within 20
 FAST_LEVELS = 5
 
 
@@ -26,13 +25,19 @@ def endpoint(ws_url: str) -> Endpoint:
         ping=PING,
         ping_interval=PING_INTERVAL,
         idle_timeout=IDLE_TIMEOUT,
-        subscribe_interval=SUBSCRIBE_INTERVAL,
         closes_on_refusal=True,
     )
 
 
-def stream(endpoint: Endpoint, channel: Channel, instrument: Instrument, params: Mapping[str, Any]) -> Stream:
-    """Up to 5 levels come from the fast book, more from the plain one."""
+def stream(
+    endpoint: Endpoint,
+    channel: Channel,
+    instrument: Instrument,
+    params: Mapping[str, Any],
+    *,
+    newest_trade: Callable[[], Awaitable[object]],
+) -> Stream:
+    """Up to 5 levels come from the fast book, more from the plain one. Books are sent whether they changed or not."""
     subscription: dict[str, Any] = {"type": channel, "coin": instrument.venue_symbol}
     if channel == "ohlcv":
         subscription |= {"type": "candle", "interval": params["timeframe"]}
@@ -46,9 +51,11 @@ def stream(endpoint: Endpoint, channel: Channel, instrument: Instrument, params:
         request=name,
         subscribe=_command("subscribe", subscription),
         unsubscribe=_command("unsubscribe", subscription),
+        texts=parse.texts if channel == "orderbook" else None,
         replays=channel == "trades",
         steady=channel == "orderbook",
         marks_closed=False,
+        witness=None if channel == "orderbook" else newest_trade,
     )
 
 

@@ -1,15 +1,20 @@
 """A book is the venue's or it is not given out: any order of snapshot and deltas, any loss, any repetition."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from exchanges.book import MAX_KEPT, BookSync, OrderBook
 from exchanges.errors import CrossedBook, SequenceGap
 from exchanges.events import BookDelta, BookSnapshot, Level
-from tests.exchanges.model_book import FIRST, History, histories, levels
+from exchanges.venue import Texts
+from tests.exchanges.model_book import FIRST, PRICES, History, histories, levels
 from tests.exchanges.toy_venue import delta, snapshot
 
 BID, ASK = (10.0, 1.0), (11.0, 1.0)
@@ -32,9 +37,13 @@ class Owner:
     """Uses a ``BookSync`` as a feed does, and checks every book that it gives out."""
 
     history: History
-    sync: BookSync = field(default_factory=BookSync)
+    make_sync: Callable[[], BookSync] = BookSync
     given_out: int = 0
     gaps: int = 0
+    sync: BookSync = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sync = self.make_sync()
 
     def take_delta(self, index: int) -> None:
         event = self.history.deltas[index]
@@ -55,7 +64,7 @@ class Owner:
 
     def _start_over(self, first: BookDelta | None = None) -> None:
         self.gaps += 1
-        self.sync = BookSync()
+        self.sync = self.make_sync()
         if first is not None:
             assert self.sync.on_delta(first) is None
 
@@ -114,6 +123,120 @@ def test_one_lost_delta_of_a_live_book_is_always_noticed(history: History, data:
         history.deltas[lost].prev_sequence,
         history.deltas[lost].last_sequence,
     )
+
+
+@given(histories(), st.data())
+def test_a_delta_that_crosses_the_book_ends_it_wherever_it_comes(history: History, data: st.DataObject) -> None:
+    """While live or among those kept for a snapshot; no crossed book is given out, and the next snapshot heals."""
+    wrong = data.draw(st.integers(0, len(history.deltas) - 1))
+    assume(history.at(history.deltas[wrong].last_sequence)[1])  # with no asks at all nothing is crossed
+    arrives_after = data.draw(st.integers(0, len(history.deltas)))
+    deltas = [crossing(event) if index == wrong else event for index, event in enumerate(history.deltas)]
+    sync, given_out = BookSync(), 0
+    with pytest.raises(CrossedBook):
+        for index in range(len(deltas) + 1):
+            if index == arrives_after:
+                given_out += truly(sync.on_snapshot(history.snapshot(FIRST)), history)
+            if index < len(deltas):
+                given_out += truly(sync.on_delta(deltas[index]), history)
+    assert given_out <= wrong + 1
+    healed = BookSync()
+    healed.on_snapshot(history.snapshot(history.last))
+    assert truly(healed.book, history)
+
+
+def crossing(event: BookDelta) -> BookDelta:
+    """``event`` with one more bid, above every ask there may be."""
+    return replace(event, bids=[*event.bids, (PRICES["asks"][-1] + 1.0, 1.0)])
+
+
+def truly(book: OrderBook | None, history: History) -> int:
+    """1 if a book was given out, which must be the venue's; 0 if none was."""
+    if book is None:
+        return 0
+    assert levels(book) == history.at(book.sequence)
+    return 1
+
+
+@given(histories(), st.data())
+def test_two_connections_with_the_same_deltas_are_one_stream(history: History, data: st.DataObject) -> None:
+    """A takeover: the new connection begins before the old one ends, each in order, neither ahead of the other's start.
+
+    No sequence break is seen, and at every moment the book is the venue's.
+    """
+    sync = BookSync()
+    sync.on_snapshot(history.snapshot(FIRST))
+    old = new = data.draw(st.integers(0, len(history.deltas)))
+    for event in history.deltas[:old]:
+        sync.on_delta(event)
+    new = data.draw(st.integers(0, old))  # it may bring again what the old one has brought
+    while new < len(history.deltas):
+        if data.draw(st.booleans()) and old < len(history.deltas):
+            index, old = old, old + 1
+        else:
+            index, new = new, new + 1
+        before = sync.book.sequence if sync.book else FIRST
+        book = sync.on_delta(history.deltas[index])
+        assert truly(book, history) == (history.deltas[index].last_sequence > before)
+    assert sync.book is not None
+    assert (sync.book.sequence, levels(sync.book)) == (history.last, history.at(history.last))
+
+
+@settings(max_examples=300, deadline=None)
+@given(histories(), HAPPENINGS)
+def test_the_texts_of_a_book_are_the_venues_after_any_losses(history: History, happenings: list[object]) -> None:
+    """Kept from the snapshot on: every level has its text, no other has one, however the book came about."""
+    owner, came = Owner(spelling(history), make_sync=partial(BookSync, texts=read_texts)), 0
+    for happening in [*happenings, ("snapshot", history.last)]:
+        match happening:
+            case "next" if came < len(history.deltas):
+                owner.take_delta(came)
+                came += 1
+            case "lost" if came < len(history.deltas):
+                came += 1
+            case ("again", int(back)) if came > back:
+                owner.take_delta(came - 1 - back)
+            case ("snapshot", int(sequence)):
+                owner.take_snapshot(min(sequence, history.last))
+        if owner.sync.book is not None:
+            assert texts_of(owner.sync.book) == texts_at(history, owner.sync.book.sequence)
+    assert owner.sync.book is not None
+
+
+def text_of(amount: float) -> str:
+    """A spelling that no number would have again: as many zeros as the amount says."""
+    return f"{amount:.{int(amount) % 4 + 1}f}"
+
+
+def texts(rows: Iterable[Level]) -> list[tuple[str, str]]:
+    return [(f"{price:.3f}", text_of(amount) if amount else "0") for price, amount in rows]
+
+
+def read_texts(raw: Any) -> Texts:
+    bids, asks = raw
+    return texts(bids), texts(asks)
+
+
+def texts_of(book: OrderBook) -> tuple[dict[float, tuple[str, str]], dict[float, tuple[str, str]]]:
+    assert book.texts is not None
+    return book.texts.bids, book.texts.asks
+
+
+def texts_at(history: History, sequence: int) -> tuple[dict[float, tuple[str, str]], dict[float, tuple[str, str]]]:
+    bids, asks = history.at(sequence)
+    return dict(zip(bids, texts(bids.items()), strict=True)), dict(zip(asks, texts(asks.items()), strict=True))
+
+
+def spelling(history: History) -> History:
+    """The same history, each event with its own message beside the numbers."""
+    deltas = [replace(event, raw=(event.bids, event.asks)) for event in history.deltas]
+    return Spelt(history.sequences, history.bids, history.asks, deltas)
+
+
+class Spelt(History):
+    def snapshot(self, sequence: int) -> BookSnapshot:
+        event = super().snapshot(sequence)
+        return replace(event, raw=(event.bids, event.asks))
 
 
 def test_nothing_is_given_out_before_a_snapshot() -> None:

@@ -7,8 +7,18 @@ import pytest
 
 from exchanges.errors import VenueUnavailable
 from exchanges.events import Accepted, Candle, Refused, Unknown
-from exchanges.feed import ANSWER_TIMEOUT, SILENCE, Feed
-from tests.exchanges.toy_venue import Ear, RecordingCarrier, endpoint, snapshot, stream, trade
+from exchanges.feed import (
+    ANSWER_TIMEOUT,
+    GRACE,
+    LATE_BEATS,
+    LATE_TOO_LONG,
+    MAX_LAG,
+    MAX_TRIES,
+    SECOND_LOOK,
+    Feed,
+)
+from exchanges.rhythm import SHORTEST_SILENCE
+from tests.exchanges.toy_venue import NOW_MS, Ear, RecordingCarrier, endpoint, snapshot, stream, trade
 
 pytestmark = pytest.mark.jumping_clock
 
@@ -36,11 +46,12 @@ class Tape:
         return self.newest
 
 
-async def pass_silence(feed: Feed, *, until: float) -> None:
+async def pass_silence(feed: Feed, *, since: float = 0, until: float) -> None:
     """What the socket does once a second, with time for the answers."""
-    for second in range(1, int(until) + 1):
+    for second in range(int(since) + 1, int(until) + 1):
         feed.check(float(second))
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(1.0)
+    await asyncio.sleep(GRACE + 0.1)
 
 
 async def test_an_acknowledged_stream_of_trades_is_live() -> None:
@@ -146,43 +157,72 @@ async def test_a_lost_socket_is_told_with_its_reason() -> None:
     assert ear.states == [("reconnecting", "closed")]
 
 
-async def test_a_silent_stream_is_asked_for_again_when_the_market_traded_meanwhile() -> None:
+# -- silence -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_silent_stream_is_stale_and_asked_for_again_when_the_market_moved_meanwhile() -> None:
+    ear, tape = Ear(), Tape("1")
+    feed, carrier = feed_of("trades.A", ear, witness=tape)
+    feed.receive([Accepted()], 1)
+    await pass_silence(feed, until=SHORTEST_SILENCE)
+
+    tape.newest = "2"
+    await pass_silence(feed, since=SHORTEST_SILENCE, until=SHORTEST_SILENCE + SECOND_LOOK)
+
+    told = "silent while the market trades"
+    assert (carrier.again, ear.states[1:]) == ([told], [("stale", told), ("resyncing", told)])
+
+
+async def test_a_busy_stream_that_freezes_is_noticed_within_twenty_seconds() -> None:
     tape = Tape("1")
     feed, carrier = feed_of("trades.A", Ear(), witness=tape)
-    feed.receive([Accepted()], 1)
-    await pass_silence(feed, until=SILENCE)
-    tape.newest = "2"
-    await pass_silence(feed, until=2 * SILENCE)
-    assert (carrier.again, tape.asked) == (["silent while the market trades"], 2)
+    for second in range(1, 60):
+        tape.newest = str(second)
+        feed.receive([trade(str(second))], 1)
+        feed.receive([trade(f"{second}b")], 1)
+        feed.check(float(second))
+
+    second = 59
+    while not carrier.again:
+        second += 1
+        tape.newest = str(second)
+        feed.check(float(second))
+        await asyncio.sleep(1.0)
+
+    assert second - 59 <= 20
 
 
 async def test_a_stream_that_was_silent_is_not_live_until_it_is_acknowledged_afresh() -> None:
     ear, tape = Ear(), Tape("1")
     feed, carrier = feed_of("trades.A", ear, witness=tape)
     feed.receive([Accepted()], 1)
-    await pass_silence(feed, until=SILENCE)
+    await pass_silence(feed, until=SHORTEST_SILENCE)
     tape.newest = "2"
-    await pass_silence(feed, until=2 * SILENCE)
-    feed.started(carrier, 3 * SILENCE)
+    await pass_silence(feed, since=SHORTEST_SILENCE, until=SHORTEST_SILENCE + SECOND_LOOK)
+
+    feed.started(carrier, 30.0)
     feed.receive([Accepted()], 1)
-    assert ear.states == [("live", ""), ("resyncing", "silent while the market trades"), ("live", "")]
+
+    assert [state for state, _ in ear.states] == ["live", "stale", "resyncing", "live"]
 
 
-async def test_a_silent_stream_of_a_quiet_market_is_left_alone() -> None:
+async def test_a_silent_stream_of_a_quiet_market_is_left_alone_and_looked_at_ever_less_often() -> None:
     tape = Tape("1")
     feed, carrier = feed_of("trades.A", Ear(), witness=tape)
     feed.receive([Accepted()], 1)
-    await pass_silence(feed, until=5 * SILENCE)
-    assert (carrier.again, tape.asked) == ([], 5)
+
+    await pass_silence(feed, until=600)
+
+    assert (carrier.again, tape.asked) == ([], 13)  # at 10, 15, 25, 45, 85 s, then once a minute
 
 
 async def test_the_first_trade_a_market_ever_sees_proves_nothing() -> None:
     tape = Tape(None)
     feed, carrier = feed_of("trades.A", Ear(), witness=tape)
     feed.receive([Accepted()], 1)
-    await pass_silence(feed, until=SILENCE)
+    await pass_silence(feed, until=SHORTEST_SILENCE)
     tape.newest = "1"
-    await pass_silence(feed, until=2 * SILENCE)
+    await pass_silence(feed, since=SHORTEST_SILENCE, until=SHORTEST_SILENCE + SECOND_LOOK)
     assert carrier.again == []
 
 
@@ -190,16 +230,19 @@ async def test_a_witness_that_cannot_be_reached_proves_nothing(caplog: pytest.Lo
     tape = Tape(VenueUnavailable("away"))
     feed, carrier = feed_of("trades.A", Ear(), witness=tape)
     feed.receive([Accepted()], 1)
-    await pass_silence(feed, until=3 * SILENCE)
+    await pass_silence(feed, until=30)
     gc.collect()  # what a task failed with is logged when it is forgotten
     assert (carrier.again, tape.asked, caplog.records) == ([], 3, [])
 
 
-async def test_a_stream_that_has_spoken_needs_no_witness() -> None:
+async def test_a_stream_whose_rhythm_explains_the_silence_is_not_looked_into() -> None:
     tape = Tape("1")
     feed, _ = feed_of("trades.A", Ear(), witness=tape)
-    feed.receive([trade("1")], 1)
-    await pass_silence(feed, until=3 * SILENCE)
+    for second in range(1, 61):
+        if second % 3 == 0:
+            feed.receive([trade(str(second))], 1)
+        feed.check(float(second))
+    await pass_silence(feed, since=60, until=110)
     assert tape.asked == 0
 
 
@@ -207,9 +250,104 @@ async def test_a_stream_that_spoke_while_its_witness_was_asked_is_left_alone() -
     tape = Tape("1")
     feed, carrier = feed_of("trades.A", Ear(), witness=tape)
     feed.receive([Accepted()], 1)
-    await pass_silence(feed, until=SILENCE)
+    await pass_silence(feed, until=SHORTEST_SILENCE)
     tape.newest = "2"
-    feed.check(2 * SILENCE)
+    feed.check(SHORTEST_SILENCE + SECOND_LOOK)
     feed.receive([trade("2")], 1)
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(GRACE + 0.1)
     assert (carrier.again, tape.asked) == ([], 2)
+
+
+async def test_a_trade_that_is_still_on_its_way_when_rest_tells_of_it_is_waited_for() -> None:
+    tape = Tape("1")
+    feed, carrier = feed_of("trades.A", Ear(), witness=tape)
+    feed.receive([Accepted()], 1)
+    await pass_silence(feed, until=SHORTEST_SILENCE)
+    tape.newest = "2"
+    feed.check(SHORTEST_SILENCE + SECOND_LOOK)
+    await asyncio.sleep(GRACE / 2)
+    feed.receive([trade("2")], 1)
+    await asyncio.sleep(GRACE)
+    assert carrier.again == []
+
+
+async def test_a_venue_with_a_rhythm_of_its_own_is_stale_as_soon_as_it_breaks_it() -> None:
+    ear = Ear()
+    feed, carrier = feed_of("book.A", ear, steady=True)
+    for second in range(1, 31):
+        feed.receive([snapshot(0)], 1)
+        feed.receive([snapshot(0)], 1)
+        feed.check(float(second))
+
+    for second in range(31, 42):
+        feed.check(float(second))
+
+    assert (carrier.again, ear.states[-2:]) == (["silent"], [("stale", "silent"), ("resyncing", "silent")])
+
+
+async def test_a_stream_that_stays_silent_however_often_it_is_asked_for_gets_another_connection() -> None:
+    feed, carrier = feed_of("book.A", Ear(), steady=True)
+    feed.receive([snapshot(0)], 1)
+    now = 0.0
+    for _ in range(MAX_TRIES + 1):
+        feed.started(carrier, now)
+        feed.receive([Accepted()], 1)
+        now += ANSWER_TIMEOUT
+        feed.check(now)
+
+    assert (len(carrier.again), len(carrier.abandoned)) == (MAX_TRIES, 1)
+
+
+async def test_a_feed_on_a_new_connection_is_given_all_its_tries_again() -> None:
+    feed, carrier = feed_of("trades.A", Ear())
+    for _ in range(MAX_TRIES + 1):
+        feed.started(carrier, 0.0)
+        feed.check(ANSWER_TIMEOUT)
+    feed.lost("no answer")
+    feed.started(carrier, 0.0)
+    feed.check(ANSWER_TIMEOUT)
+
+    assert (len(carrier.again), len(carrier.abandoned)) == (MAX_TRIES + 1, 1)
+
+
+# -- delay -------------------------------------------------------------------------------------------------------------
+
+
+def drip(feed: Feed, *, since: int, seconds: int, delay: float) -> None:
+    """One trade a second, each ``delay`` seconds after it happened."""
+    for second in range(since + 1, since + seconds + 1):
+        feed.receive([trade(str(second), timestamp_ms=NOW_MS + round((second - delay) * 1000))], 1)
+        feed.check(float(second))
+
+
+async def test_messages_that_come_later_and_later_make_a_stream_stale_until_they_are_in_time_again() -> None:
+    ear = Ear()
+    feed, carrier = feed_of("trades.A", ear)
+    drip(feed, since=0, seconds=10, delay=0.2)
+    drip(feed, since=10, seconds=LATE_BEATS, delay=MAX_LAG + 1)
+    late = [state for state, _ in ear.states]
+    drip(feed, since=20, seconds=3, delay=0.2)
+
+    assert (late, [state for state, _ in ear.states], carrier.again) == (
+        ["live", "stale"],
+        ["live", "stale", "live"],
+        [],
+    )
+
+
+async def test_one_late_message_is_no_delay() -> None:
+    ear = Ear()
+    feed, _ = feed_of("trades.A", ear)
+    drip(feed, since=0, seconds=10, delay=0.2)
+    drip(feed, since=10, seconds=LATE_BEATS - 1, delay=MAX_LAG + 1)
+    drip(feed, since=20, seconds=3, delay=0.2)
+
+    assert [state for state, _ in ear.states] == ["live"]
+
+
+async def test_a_stream_that_stays_late_is_asked_for_again() -> None:
+    feed, carrier = feed_of("trades.A", Ear())
+    drip(feed, since=0, seconds=10, delay=0.2)
+    drip(feed, since=10, seconds=LATE_BEATS + round(LATE_TOO_LONG), delay=MAX_LAG + 1)
+
+    assert carrier.again == ["late"]

@@ -10,9 +10,12 @@ import pytest
 from msgspec import convert
 from prometheus_client import REGISTRY
 
+from exchanges.breaker import Breaker
+from exchanges.budget import CLIENT, HEALING, Budget
 from exchanges.errors import BadMessage, GatewayError, SubscribeFailed, VenueBusy, VenueTimeout, VenueUnavailable
 from exchanges.events import Level
-from exchanges.fetch import MAX_BODY, TIMEOUT, Fetcher, read_answer, readable, retry_after, within
+from exchanges.fetch import MAX_BODY, TIMEOUT, Fetcher, read_answer, readable, within
+from exchanges.venue import Rate
 from tests.exchanges.toy_venue import Bell, trade
 from tests.exchanges.web import Answer, Request, Web
 
@@ -24,9 +27,16 @@ def refusal(status: int, answer: Any) -> GatewayError | None:
     return SubscribeFailed(answer["oops"]) if isinstance(answer, dict) and "oops" in answer else None
 
 
+BUDGET = Rate(100, 60.0)  # 30 at once, and one a second
+
+
+def plain_fetcher() -> Fetcher:
+    return Fetcher("toy", refusal=refusal, budget=Budget("toy", "requests", BUDGET), breaker=Breaker("toy"))
+
+
 @pytest.fixture
 async def fetcher() -> AsyncIterator[Fetcher]:
-    fetcher = Fetcher("toy", refusal=refusal)
+    fetcher = plain_fetcher()
     yield fetcher
     await fetcher.close()
 
@@ -151,14 +161,14 @@ async def test_a_venue_that_hangs_up_in_the_middle_is_unavailable(fetcher: Fetch
 
 
 @pytest.mark.parametrize("status", [429, 418])
-@pytest.mark.parametrize(("headers", "seconds"), [({"Retry-After": "17"}, 17.0), ({}, None)])
+@pytest.mark.parametrize(("headers", "seconds"), [({"Retry-After": "17"}, 17.0), ({}, 60.0)])
 async def test_a_venue_that_asks_us_to_wait_says_for_how_long(
-    fetcher: Fetcher, web: Web, status: int, headers: dict[str, str], seconds: float | None
+    fetcher: Fetcher, web: Web, status: int, headers: dict[str, str], seconds: float
 ) -> None:
     web.always(Answer(b"<html>slow down</html>", status=status, headers=headers))
     with pytest.raises(VenueBusy) as busy:
         await fetcher.get(web.url)
-    assert busy.value.retry_after == seconds
+    assert busy.value.retry_after == pytest.approx(seconds, abs=0.1)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +214,7 @@ async def test_an_answer_too_large_is_not_read_to_its_end(fetcher: Fetcher, web:
 async def test_a_proxy_of_the_environment_is_ignored(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("NO_PROXY", "")
-    fetcher = Fetcher("toy", refusal=refusal)
+    fetcher = plain_fetcher()
     assert await fetcher.get(web.url) == {}
     await fetcher.close()
 
@@ -232,12 +242,93 @@ async def test_every_request_is_counted_by_its_outcome(
     assert count() == before + 1
 
 
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [("0", 0.0), ("120", 120.0), ("", None), ("-5", None), ("1.5", None), ("٣", None), ("Wed, 21 Oct 2026", None)],
-)
-def test_retry_after_is_seconds_or_nothing(value: str, seconds: float | None) -> None:
-    assert retry_after({"retry-after": value}) == seconds
+# -- budget and bans ---------------------------------------------------------------------------------------------------
+
+
+async def test_what_the_venue_counts_for_a_request_is_paid_before_it_is_made(fetcher: Fetcher, web: Web) -> None:
+    clock = asyncio.get_running_loop().time
+    begun = clock()
+    await fetcher.get(f"{web.url}/a", weight=30)
+    assert clock() - begun < 1.0
+    await fetcher.get(f"{web.url}/b", weight=1)
+    assert clock() - begun == pytest.approx(1.0, abs=0.2)
+
+
+async def test_a_clients_request_that_would_wait_too_long_is_refused_at_once(fetcher: Fetcher, web: Web) -> None:
+    await fetcher.get(f"{web.url}/a", weight=31, patience=HEALING)
+    with pytest.raises(VenueBusy) as busy:
+        await fetcher.get(f"{web.url}/b", weight=4)
+    assert busy.value.retry_after == pytest.approx(4.0, abs=0.2)
+    assert [request.path for request in web.requests] == ["/a"]
+
+
+async def test_what_was_refused_costs_nothing(fetcher: Fetcher, web: Web) -> None:
+    await fetcher.get(f"{web.url}/a", weight=30)
+    for number in range(100):
+        with pytest.raises(VenueBusy):
+            await fetcher.get(f"{web.url}/b", {"n": number}, weight=3)
+    await fetcher.get(f"{web.url}/c", weight=1)
+
+
+async def test_who_waits_longer_asks_for_itself(fetcher: Fetcher, web: Web) -> None:
+    web.answer = gate = Gate(Answer(b"7"))
+    asking = [asyncio.create_task(fetcher.get(web.url, patience=patience)) for patience in (CLIENT, HEALING)]
+    await gate.until(lambda: gate.came == 2)
+    gate.open.set()
+    assert await asyncio.gather(*asking) == [7, 7]
+
+
+async def test_after_a_ban_nothing_is_asked_until_it_is_over(fetcher: Fetcher, web: Web) -> None:
+    web.always(Answer(status=429, headers={"Retry-After": "30"}))
+    for path in "abc":
+        with pytest.raises(VenueBusy):
+            await fetcher.get(f"{web.url}/{path}", patience=HEALING)
+    assert len(web.requests) == 1
+    web.always(Answer(b"7"))
+    await asyncio.sleep(29.0)
+    with pytest.raises(VenueBusy):
+        await fetcher.get(web.url)
+    await asyncio.sleep(1.1)
+    assert await fetcher.get(web.url) == 7
+
+
+async def test_what_a_ban_holds_back_costs_nothing(web: Web) -> None:
+    budget, breaker = Budget("toy", "requests", BUDGET), Breaker("toy")
+    fetcher = Fetcher("toy", refusal=refusal, budget=budget, breaker=breaker)
+    breaker.open(30.0, status=429)
+    with pytest.raises(VenueBusy):
+        await fetcher.get(web.url, weight=20)
+    assert budget.left == budget.capacity
+    await fetcher.close()
+
+
+async def test_when_a_ban_is_over_one_request_goes_first(fetcher: Fetcher, web: Web) -> None:
+    web.always(Answer(status=429, headers={"Retry-After": "30"}))
+    with pytest.raises(VenueBusy):
+        await fetcher.get(web.url)
+    await asyncio.sleep(31.0)
+    web.answer = gate = Gate(Answer(b"7"))
+    first = asyncio.create_task(fetcher.get(f"{web.url}/a"))
+    await gate.until(lambda: gate.came == 1)
+    with pytest.raises(VenueBusy) as behind:
+        await fetcher.get(f"{web.url}/b")
+    assert behind.value.retry_after == 1.0
+    gate.open.set()
+    assert await first == 7
+    assert await fetcher.get(f"{web.url}/b") == 7
+
+
+async def test_a_ban_that_comes_while_a_request_waits_for_budget_holds_it_back(web: Web) -> None:
+    breaker = Breaker("toy")
+    fetcher = Fetcher("toy", refusal=refusal, budget=Budget("toy", "requests", BUDGET), breaker=breaker)
+    await fetcher.get(f"{web.url}/a", weight=30)
+    waiting = asyncio.create_task(fetcher.get(f"{web.url}/b", weight=2))
+    await asyncio.sleep(1.0)
+    breaker.open(30.0, status=429)
+    with pytest.raises(VenueBusy):
+        await waiting
+    assert [request.path for request in web.requests] == ["/a"]
+    await fetcher.close()
 
 
 # -- what is made of an answer -----------------------------------------------------------------------------------------

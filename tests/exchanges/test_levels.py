@@ -1,4 +1,7 @@
-"""Every venue's parser checks its levels: what is none (the whole list is in ``test_events.py``) reaches no book."""
+"""Every venue's parser checks its levels: what is none (the whole list is in ``test_events.py``) reaches no book.
+
+And it can tell how the venue wrote them.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,9 +12,12 @@ from msgspec import MsgspecError, ValidationError, convert
 
 from exchanges.binance import parse as binance
 from exchanges.bybit import parse as bybit
-from exchanges.errors import BadMessage
+from exchanges.errors import UNREADABLE, BadMessage
 from exchanges.events import BookDelta, BookSnapshot, Level, UpdateNumber, integer_id
 from exchanges.hyperliquid import parse as hyperliquid
+from exchanges.instrument import Instrument
+from exchanges.registry import VENUES, create
+from exchanges.venue import Texts
 
 Rows = list[Any]  # (price, amount), as a venue writes them
 LEVELS = [
@@ -104,6 +110,60 @@ def test_a_rest_book_with_what_is_no_level_is_refused_on_either_side(
     for bids, asks in (([("4", "1"), row], []), ([], [("6", "1"), row])):
         with pytest.raises(MsgspecError):
             body(bids, asks)
+
+
+# -- the venue's own decimals ------------------------------------------------------------------------------------------
+
+READERS: list[tuple[Stream, Callable[[Any], Texts]]] = [
+    (binance_futures, binance.texts),
+    (binance_spot, binance.texts),
+    (bybit_snapshot, bybit.texts),
+    (bybit_delta, bybit.texts),
+    (hyperliquid_book, hyperliquid.texts),
+]
+WRITTEN = ([("68412.40", "0.0200"), ("68412.10", "1E+2")], [("68412.50", "0.000")])
+
+
+@pytest.mark.parametrize(("stream", "texts"), READERS)
+def test_the_texts_of_a_message_are_its_levels_in_their_order(stream: Stream, texts: Callable[[Any], Texts]) -> None:
+    (event,) = stream(*WRITTEN)
+    assert texts(event.raw) == WRITTEN
+    assert [(float(price), float(amount)) for price, amount in texts(event.raw)[0]] == event.bids
+
+
+@pytest.mark.parametrize(("body", "texts"), list(zip(BODIES, [binance.texts, bybit.texts], strict=True)))
+def test_the_texts_of_a_rest_book_are_its_levels_in_their_order(
+    body: Callable[[Rows, Rows], BookSnapshot], texts: Callable[[Any], Texts]
+) -> None:
+    assert texts(body(*([list(row) for row in side] for side in WRITTEN)).raw) == WRITTEN
+
+
+@pytest.mark.parametrize(("stream", "texts"), READERS)
+def test_levels_that_are_no_texts_are_said_to_be_unreadable(stream: Stream, texts: Callable[[Any], Texts]) -> None:
+    (event,) = stream([(68412.4, 0.02)], [])
+    with pytest.raises(UNREADABLE):
+        texts(event.raw)
+
+
+@pytest.mark.parametrize("name", VENUES)
+@pytest.mark.parametrize(("channel", "params"), [("orderbook", {"levels": 20}), ("trades", {})])
+def test_a_books_stream_can_read_its_texts_and_no_other_can(name: str, channel: Any, params: Any) -> None:
+    perp = Instrument(
+        exchange=name,
+        market=create(name).capabilities.default_market,
+        symbol="BTC/USDT:USDT",
+        venue_symbol="BTCUSDT",
+        base="BTC",
+        quote="USDT",
+        settle="USDT",
+        kind="perp",
+        active=True,
+        tick_size=None,
+        min_order_size=None,
+        contract_size=1.0,
+        info={},
+    )
+    assert (create(name).stream(channel, perp, params).texts is not None) is (channel == "orderbook")
 
 
 # -- numbers that no frame could carry ---------------------------------------------------------------------------------

@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 from prometheus_client import REGISTRY
 
+from exchanges.connection import YIELD_EVERY
 from exchanges.pool import Pool
-from exchanges.socket import YIELD_EVERY
 from tests.exchanges.toy_venue import Ear, ToyVenue, endpoint, stream
 
 pytestmark = pytest.mark.jumping_clock
@@ -27,6 +27,24 @@ async def test_an_unreadable_message_is_dropped_and_counted(pool: Pool, venue: T
     await line.say({"on": "trades.A", "trade": ["3", "100"]})
     await ear.until(lambda: ear.trades == ["3"])
     assert (counted("bad_messages_total") - before, venue.connections) == (6, 1)
+
+
+async def test_every_feed_of_the_socket_that_has_spoken_is_told_of_an_unreadable_message(
+    pool: Pool, venue: ToyVenue
+) -> None:
+    trades, silent, book = Ear(), Ear(), Ear()
+    where = endpoint(venue.url)
+    for name, ear in (("trades.A", trades), ("trades.B", silent), ("book.A", book)):
+        pool.open(stream(name, where), ear)
+    line = await venue.line()
+    await line.hear_subscriptions(3)
+    await line.say({"on": "trades.A", "trade": ["1", "100"]})
+    await line.say({"on": "book.A", "snapshot": [1, [[10, 1]], [[11, 1]]]})
+
+    await line.say("<html>")
+    await trades.until(lambda: trades.unreadable == 1)
+
+    assert (silent.unreadable, book.unreadable) == (0, 0)  # what never spoke has lost nothing; a book sees for itself
 
 
 async def test_more_than_ten_unreadable_messages_a_minute_end_the_socket(pool: Pool, venue: ToyVenue) -> None:

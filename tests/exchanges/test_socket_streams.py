@@ -1,13 +1,15 @@
 """Streams that share a socket: each is asked for, answered, refused and healed on its own."""
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from exchanges.errors import SubscribeFailed
 from exchanges.feed import ANSWER_TIMEOUT
 from exchanges.pool import Pool
-from exchanges.socket import MAX_STRIKES, Socket
+from exchanges.socket import MAX_STRIKES
 from tests.exchanges.toy_venue import NOW_MS, Ear, Line, ToyVenue, endpoint, snapshot, stream
 
 pytestmark = pytest.mark.jumping_clock
@@ -44,6 +46,21 @@ async def test_a_stream_closed_before_it_was_asked_for_is_never_asked_for(pool: 
     assert await line.hear() == SUB_A
     pool.close(unwanted)
     await line.say({"ok": "trades.A"})
+    assert await silence(line)
+
+
+async def test_a_stream_that_was_unsubscribed_and_never_asked_for_again_is_not_unsubscribed_again(
+    pool: Pool, venue: ToyVenue
+) -> None:
+    on = endpoint(venue.url, subscribe_interval=1.0)
+    feed = pool.open(stream("trades.A", on), Ear())
+    pool.open(stream("trades.B", on), Ear())
+    line = await venue.line()
+    await line.hear_subscriptions(2)
+    await line.say({"ok": "trades.B"})
+    pool.close(feed)
+    assert await line.hear() == UNSUB_A
+    pool.close(pool.open(stream("trades.A", on), Ear()))
     assert await silence(line)
 
 
@@ -277,4 +294,16 @@ async def test_elsewhere_a_closed_socket_is_nobodys_fault(venue: ToyVenue, pool:
 
 
 async def test_the_time_of_an_event_is_the_injected_clocks(venue: ToyVenue, pool: Pool) -> None:
-    assert Socket("toy", endpoint(venue.url), clock_ms=lambda: NOW_MS).now_ms() == NOW_MS
+    times: list[int] = []
+
+    class Timing(Ear):
+        def on_events(self, events: Sequence[Any], received_ms: int) -> None:
+            times.append(received_ms)
+            super().on_events(events, received_ms)
+
+    ear = Timing()
+    pool.open(stream("trades.A", endpoint(venue.url)), ear)
+    line = await venue.line()
+    await line.say({"on": "trades.A", "trade": ["1", "100"]})
+    await ear.until(lambda: ear.trades == ["1"])
+    assert times == [NOW_MS]

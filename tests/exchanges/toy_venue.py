@@ -2,7 +2,8 @@
 
 We send ``{"op": "sub" | "unsub", "name": …}``. It sends, about a stream, ``{"on": name, "trade": [id, price]}``,
 ``{"on": name, "delta": [prev, last, bids, asks]}``, ``{"on": name, "snapshot": [sequence, bids, asks]}`` and
-``{"on": name, "odd": kind}``; in answer ``{"ok": name}`` and ``{"no": name, "why": reason}``; and ``{"odd": kind}``.
+``{"on": name, "odd": kind}``; in answer ``{"ok": name}`` and ``{"no": name, "why": reason}``; and ``{"odd": kind}``
+and ``{"leaving": reason}``.
 """
 
 import asyncio
@@ -10,15 +11,17 @@ import json
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Sequence
+from http import HTTPStatus
 from math import inf
 from types import TracebackType
 from typing import Any, Self
 
 from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.http11 import Request, Response
 
 from exchanges.book import OrderBook
 from exchanges.errors import BadMessage, SubscribeFailed
-from exchanges.events import Accepted, BookDelta, BookSnapshot, Candle, Event, Level, Refused, Trade, Unknown
+from exchanges.events import Accepted, BookDelta, BookSnapshot, Candle, Event, Leaving, Level, Refused, Trade, Unknown
 from exchanges.feed import Feed, State
 from exchanges.venue import Endpoint, Parsed, Stream
 
@@ -63,6 +66,7 @@ EVENTS: dict[str, Callable[[Any], Event]] = {
     "delta": lambda row: delta(*row),
     "snapshot": lambda row: snapshot(*row),
     "odd": lambda kind: Unknown(kind=kind),
+    "leaving": lambda reason: Leaving(reason=reason),
 }
 
 
@@ -103,11 +107,15 @@ class Bell:
 class Ear:
     """Listens to one feed and remembers what it was told."""
 
+    exact = False
+
     def __init__(self) -> None:
         self.trades: list[str] = []
         self.candles: list[Candle] = []
         self.books: list[tuple[int, list[Any], list[Any]]] = []  # sequence, best bids, best asks
         self.states: list[tuple[State, str]] = []
+        self.attempts: list[tuple[int, float | None]] = []  # and the seconds to the next, of each state
+        self.unreadable = 0  # messages that may have been of this feed
         self.refusals: list[SubscribeFailed] = []
         self.leave: Callable[[], None] = lambda: None  # what a listener does once it is refused
         self._bell = Bell()
@@ -122,8 +130,13 @@ class Ear:
         self.books.append((book.sequence, book.bids.rows(10), book.asks.rows(10)))
         self._bell.ring()
 
-    def on_state(self, state: State, reason: str) -> None:
+    def on_state(self, state: State, reason: str, *, attempt: int = 0, retry_in: float | None = None) -> None:
         self.states.append((state, reason))
+        self.attempts.append((attempt, retry_in))
+        self._bell.ring()
+
+    def on_unreadable(self) -> None:
+        self.unreadable += 1
         self._bell.ring()
 
     def on_refused(self, error: SubscribeFailed) -> None:
@@ -138,6 +151,7 @@ class RecordingCarrier:
     def __init__(self) -> None:
         self.again: list[str] = []  # why it was asked to subscribe afresh
         self.refusals: list[str] = []
+        self.abandoned: list[str] = []  # why it was asked for another connection
         self._bell = Bell()
         self.until = self._bell.until
 
@@ -147,6 +161,9 @@ class RecordingCarrier:
 
     def refused(self, feed: Feed, reason: str) -> None:
         self.refusals.append(reason)
+
+    def abandon(self, feed: Feed, reason: str) -> None:
+        self.abandoned.append(reason)
 
     def now_ms(self) -> int:
         return NOW_MS
@@ -173,8 +190,16 @@ class Line:
     async def say(self, message: Any) -> None:
         await self._connection.send(message if isinstance(message, str | bytes) else json.dumps(message))
 
-    async def hang_up(self) -> None:
-        await self._connection.close()
+    async def say_as_text(self, raw: bytes) -> None:
+        """Send what a text frame must not hold."""
+        await self._connection.send(raw, text=True)
+
+    def drip(self, raw: bytes) -> None:
+        """Write to the TCP connection, past the protocol."""
+        self._connection.transport.write(raw)
+
+    async def hang_up(self, code: int = 1000) -> None:
+        await self._connection.close(code)
 
     async def reset(self) -> None:
         """End the TCP connection without a word."""
@@ -197,12 +222,16 @@ class ToyVenue:
 
     def __init__(self) -> None:
         self.connections = 0
+        self.handshakes: list[float] = []  # loop times of those that were tried
+        self.refusal: tuple[int, dict[str, str]] | None = None  # status and headers, in the place of a websocket
         self.manners: Callable[[Line], Awaitable[None]] | None = None
         self._lines: asyncio.Queue[Line] = asyncio.Queue()
         self._server: Server
 
     async def __aenter__(self) -> Self:
-        self._server = await serve(self._greet, "127.0.0.1", 0, ping_interval=None, compression=None)
+        self._server = await serve(
+            self._greet, "127.0.0.1", 0, process_request=self._admit, ping_interval=None, compression=None
+        )
         return self
 
     async def __aexit__(
@@ -221,6 +250,15 @@ class ToyVenue:
         """The next connection."""
         async with asyncio.timeout(PATIENCE):
             return await self._lines.get()
+
+    def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
+        self.handshakes.append(asyncio.get_running_loop().time())
+        if self.refusal is None:
+            return None
+        status, headers = self.refusal
+        response = connection.respond(HTTPStatus(status), "not now")
+        response.headers.update(headers)
+        return response
 
     async def _greet(self, connection: ServerConnection) -> None:
         self.connections += 1

@@ -9,7 +9,7 @@ import pytest
 
 from exchanges.book import OrderBook
 from exchanges.errors import BadMessage, SubscribeFailed
-from exchanges.events import Candle, Trade, Unknown
+from exchanges.events import Candle, Trade, Unknown, VoidTrade
 from exchanges.feed import State
 from exchanges.pool import Pool
 from exchanges.venue import Parsed, Stream, Venue
@@ -18,8 +18,10 @@ from exchanges.venue import Parsed, Stream, Venue
 class Heard:
     """Implements ``exchanges.feed.Listener`` and remembers what it was told."""
 
+    exact = False
+
     def __init__(self) -> None:
-        self.events: list[Trade | Candle] = []
+        self.events: list[Trade | VoidTrade | Candle] = []
         self.book: OrderBook | None = None
         self.sequences: list[int] = []  # the book's, one for each change
         self.states: list[State] = []
@@ -54,7 +56,7 @@ class Heard:
             counts = f"{len(self.events)} events, {len(self.sequences)} books, states {self.states}"
             pytest.fail(f"not enough in {seconds:g} s: {counts}, strange messages {self.strange[:3]}")
 
-    def on_events(self, events: Sequence[Trade | Candle], received_ms: int) -> None:
+    def on_events(self, events: Sequence[Trade | VoidTrade | Candle], received_ms: int) -> None:
         self.events += events
         self._news.set()
 
@@ -63,9 +65,12 @@ class Heard:
         self.sequences.append(book.sequence)
         self._news.set()
 
-    def on_state(self, state: State, reason: str) -> None:
+    def on_state(self, state: State, reason: str, *, attempt: int = 0, retry_in: float | None = None) -> None:
         self.states.append(state)
         self._news.set()
+
+    def on_unreadable(self) -> None:
+        self._news.set()  # ``strange`` has it
 
     def on_refused(self, error: SubscribeFailed) -> None:
         self.refusals.append(str(error))
@@ -74,7 +79,7 @@ class Heard:
 
 @asynccontextmanager
 async def listening(venue: Venue, stream: Stream) -> AsyncIterator[Heard]:
-    heard, pool = Heard(), Pool(venue.name, venue.capabilities)
+    heard, pool = Heard(), Pool(venue.name, venue.capabilities, breaker=venue.breaker)
     pool.open(heard.tap(stream), heard)
     try:
         yield heard

@@ -246,10 +246,10 @@ WRONG = {
         "rewind",
     ),
     "resume": ({"op": "subscribe", "channel": "trades", **BTC, "since": "1-1"}, "UNSUPPORTED_FEATURE", "since"),
-    "delta books": (
-        {"op": "subscribe", "channel": "orderbook", **BTC, "params": {"mode": "delta"}},
+    "grouped books": (
+        {"op": "subscribe", "channel": "orderbook", **BTC, "params": {"group": "0.5"}},
         "UNSUPPORTED_FEATURE",
-        "params.mode",
+        "params.group",
     ),
     "path in a symbol": (
         {"op": "subscribe", "channel": "trades", "exchange": "binance", "symbol": "btcusdt@trade/ethusdt"},

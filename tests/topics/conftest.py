@@ -59,7 +59,7 @@ def history(manager: Manager) -> History:
 
 
 class Start(Protocol):
-    def __call__(self, channel: Channel, *, replays: bool = False, ring: Ring | None = None) -> Upstream:
+    def __call__(self, channel: Channel, *, ring: Ring | None = None, **differences: Any) -> Upstream:
         """An upstream of the scripted venue whose feed has said nothing yet."""
         ...
 
@@ -74,8 +74,8 @@ def refused() -> list[Upstream]:
 async def start(venue: ScriptedVenue, refused: list[Upstream]) -> AsyncIterator[Start]:
     started: list[Upstream] = []
 
-    def start(channel: Channel, *, replays: bool = False, ring: Ring | None = None) -> Upstream:
-        one = upstream(venue, channel, replays=replays, ring=ring, refused=refused)
+    def start(channel: Channel, *, ring: Ring | None = None, **differences: Any) -> Upstream:
+        one = upstream(venue, channel, ring=ring, refused=refused, **differences)
         started.append(one)
         return one
 

@@ -21,7 +21,8 @@ from topics.upstream import Upstream
 class Reader:
     """One client; implements ``topics.fanout.Subscriber``."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, extended: bool = False) -> None:
+        self.extended = extended  # it said hello
         self.pushes = 0
         self.payloads: list[bytes] = []  # the JSON of each frame
         self.errors: list[tuple[TopicKey, GatewayError, bool]] = []
@@ -43,11 +44,12 @@ class Reader:
     @property
     def ids(self) -> list[int]:
         """The trades it was sent, by number, in order."""
-        return [int(row["id"]) for message in self.messages for row in message["data"]]
+        return [int(row["id"]) for message in self.messages for row in message.get("data", [])]
 
     @property
     def seqs(self) -> list[int]:
-        return [int(message["cursor"].partition("-")[2]) for message in self.messages]
+        """Of the events it was sent, gaps included."""
+        return [int(message["cursor"].partition("-")[2]) for message in self.messages if "cursor" in message]
 
 
 class Clock:
@@ -94,8 +96,8 @@ def numbers(rows: Sequence[Mapping[str, Any]]) -> list[int]:
     return [int(row["id"]) for row in rows]
 
 
-async def join(upstream: Upstream, *, snapshot: bool = False, rewind: int = 0) -> Reader:
-    reader = Reader()
+async def join(upstream: Upstream, *, snapshot: bool = False, rewind: int = 0, extended: bool = False) -> Reader:
+    reader = Reader(extended=extended)
     await upstream.join(upstream.key, reader, snapshot=snapshot, rewind=rewind)
     return reader
 

@@ -5,12 +5,14 @@ itself: a test calls ``on_events``, ``on_book`` and ``on_state`` in the place of
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import inf
 from typing import Any
 
 from exchanges.book import OrderBook
+from exchanges.breaker import Breaker
+from exchanges.budget import CLIENT, Budget, Patience
 from exchanges.catalogue import CatalogueKeeper
 from exchanges.errors import GatewayError
 from exchanges.events import BookSnapshot, Candle, Trade
@@ -19,10 +21,10 @@ from exchanges.instrument import Instrument
 from exchanges.venue import TIMEFRAMES_MS, Capabilities, Channel, Endpoint, Stream
 from topics.books import Books
 from topics.candles import Candles
-from topics.content import Content
 from topics.fanout import Tick
 from topics.key import TopicKey
 from topics.manager import Exchange
+from topics.recovery import CandlesByRest, Fetch, TradesByRest
 from topics.ring import MemoryRing, Ring, RingBudget
 from topics.topic import Topic
 from topics.trades import Trades
@@ -112,12 +114,16 @@ class ScriptedVenue:
     def __init__(self, capabilities: Capabilities = CAPABILITIES, *, name: str = "scripted") -> None:
         self.name = name
         self.capabilities = capabilities
+        self.breaker = Breaker(name)
+        self.budgets: Mapping[str, Budget] = {}
         self.instruments = [instrument(), instrument("ETH/USDT:USDT"), instrument("BTC/USDT")]
         self.trades: list[Trade] = []
         self.candles: list[Candle] = []
         self.book = snapshot(1)
         self.error: GatewayError | None = None
+        self.now_ms = EPOCH_MS  # our clock
         self.asked = 0  # requests so far
+        self.missed_after: list[str] = []  # the trades after which something was missed
         self.answering = asyncio.Event()  # cleared by a test that wants requests to wait
         self.answering.set()
 
@@ -128,23 +134,51 @@ class ScriptedVenue:
         parts = [instrument.venue_symbol, channel]
         parts += [str(params[name]) for name in ("name", "timeframe") if name in params]
         name = "@".join(parts)
-        return Stream(endpoint=ENDPOINT, channel=channel, name=name, request=name, subscribe=name, unsubscribe=name)
+        return Stream(
+            endpoint=ENDPOINT,
+            channel=channel,
+            name=name,
+            request=name,
+            subscribe=name,
+            unsubscribe=name,
+            dense=channel == "trades",
+        )
 
     async def fetch_trades(
-        self, instrument: Instrument, *, since: int | None, until: int | None, limit: int, params: Mapping[str, Any]
+        self,
+        instrument: Instrument,
+        *,
+        since: int | None,
+        until: int | None,
+        limit: int,
+        params: Mapping[str, Any],
+        patience: Patience = CLIENT,
     ) -> list[Trade]:
         rows = list(self.trades)  # the venue's state when it was asked, however long its answer takes
         await self._answer()
         return _part(rows, lambda row: row.timestamp_ms, since=since, until=until, limit=limit)
 
+    async def fetch_missed(self, instrument: Instrument, *, after: str, params: Mapping[str, Any]) -> list[Trade]:
+        rows = list(self.trades)
+        self.missed_after.append(after)
+        await self._answer()
+        return rows
+
     async def fetch_candles(
-        self, instrument: Instrument, timeframe: str, *, since: int | None, until: int | None, limit: int
+        self,
+        instrument: Instrument,
+        timeframe: str,
+        *,
+        since: int | None,
+        until: int | None,
+        limit: int,
+        patience: Patience = CLIENT,
     ) -> list[Candle]:
         rows = list(self.candles)
         await self._answer()
         return _part(rows, lambda row: row.open_time_ms, since=since, until=until, limit=limit)
 
-    async def fetch_book(self, instrument: Instrument, *, levels: int) -> BookSnapshot:
+    async def fetch_book(self, instrument: Instrument, *, levels: int, patience: Patience = CLIENT) -> BookSnapshot:
         await self._answer()
         return self.book
 
@@ -173,6 +207,8 @@ class ScriptedPool:
         self.opened: list[str] = []
         self.error: GatewayError | None = None
         self.connected = 0
+        self.breaker = Breaker("scripted")
+        self.budgets: Mapping[str, Budget] = {}
 
     @property
     def sockets(self) -> int:
@@ -186,6 +222,7 @@ class ScriptedPool:
         return Feed("scripted", stream, listener)
 
     def close(self, feed: Feed) -> None:
+        feed.close()
         del self.listeners[feed.stream.name]
 
     async def aclose(self) -> None:
@@ -207,35 +244,40 @@ def upstream(
     venue: ScriptedVenue,
     channel: Channel,
     *,
-    replays: bool = False,
     ring: Ring | None = None,
     refused: list[Upstream] | None = None,
+    **differences: Any,
 ) -> Upstream:
-    """One feed of ``venue`` as a manager would run it, on the running loop."""
+    """One feed of ``venue`` as a manager would run it, on the running loop; ``differences`` are of its stream."""
     key, tick = topic_key(channel), Tick()
     where = ring or MemoryRing(RingBudget())
+    stream = replace(venue.stream(channel, instrument(), dict(key.params)), **differences)
 
     def topic(key: TopicKey) -> Topic:
-        return Topic(key, tick, clock_ms=lambda: EPOCH_MS)
+        return Topic(key, tick, clock_ms=lambda: venue.now_ms)
 
-    async def history() -> Sequence[Trade | Candle]:
-        whole: dict[str, Any] = {"since": None, "until": None, "limit": 500}
-        if channel == "trades":
-            return await venue.fetch_trades(instrument(), **whole, params={})
-        return await venue.fetch_candles(instrument(), "1m", **whole)
+    def candles() -> Candles:
+        return Candles(
+            topic(key), where, clock_ms=lambda: venue.now_ms, timeframe="1m", marks_closed=stream.marks_closed
+        )
 
-    contents: dict[str, Callable[[], Content]] = {
-        "trades": lambda: Trades(topic(key), where),
-        "ohlcv": lambda: Candles(topic(key), where),
+    contents: dict[str, Callable[[], Trades | Candles | Books]] = {
+        "trades": lambda: Trades(topic(key), where, dense=stream.dense),
+        "ohlcv": candles,
         "orderbook": lambda: Books(topic),
     }
+    fetches: dict[str, Fetch] = {
+        "trades": TradesByRest(venue, instrument(), {}),
+        "ohlcv": CandlesByRest(venue, instrument(), {"timeframe": "1m"}),
+    }
+    gone = refused if refused is not None else []
     return Upstream(
         key,
-        replace(venue.stream(channel, instrument(), dict(key.params)), replays=replays),
+        stream,
         contents[channel](),
         epoch=EPOCH_MS,
         tick=tick,
-        clock_ms=lambda: EPOCH_MS,
-        history=None if channel == "orderbook" else history,
-        refused=(refused if refused is not None else []).append,
+        clock_ms=lambda: venue.now_ms,
+        fetch=fetches.get(channel),
+        refused=lambda one, _: gone.append(one),
     )

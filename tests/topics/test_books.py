@@ -5,7 +5,9 @@ from typing import Any
 import orjson
 import pytest
 
+from exchanges.book import OrderBook
 from exchanges.errors import SubscriptionLimit
+from tests.topics.book_stage import read_texts, text_snapshot
 from tests.topics.reader import Clock, Reader, Turns
 from tests.topics.scripted_venue import EPOCH_MS, book, topic_key
 from topics.books import MAX_VIEWS, Books
@@ -155,5 +157,28 @@ async def test_asking_for_a_view_again_gives_the_same_topic(content: Books) -> N
     assert content.topic(key) is content.topic(key)
 
 
-async def test_a_book_has_no_past_to_prime_with(content: Books) -> None:
-    assert not content.prime(at(1), [book(1)], 5)
+async def test_a_book_leaves_nothing_for_another_frame(content: Books) -> None:
+    watch(content, 5)
+    content.accept([book(1)])
+
+    assert not content.publish(at(1), 5)
+
+
+async def test_views_differ_by_depth_pace_and_mode(content: Books) -> None:
+    keys = [topic_key("orderbook", **params) for params in ({}, {"throttleMs": 100}, {"mode": "delta"}, {"levels": 5})]
+
+    assert len({content.topic(key) for key in keys}) == 4
+
+
+async def test_of_one_book_some_may_watch_numbers_and_others_texts(turns: Turns, clock: Clock) -> None:
+    content = Books(lambda key: Topic(key, turns.tick, clock_ms=clock))
+    readers = [Reader(), Reader()]
+    for reader, params in zip(readers, ({}, {"mode": "delta"}), strict=True):
+        content.topic(topic_key("orderbook", levels=1, **params)).fanout.add(reader)
+    whole = text_snapshot([("100.50", "2.0")], [("101", "0.10")])
+
+    content.accept([OrderBook(whole, texts=read_texts)])
+    content.publish(at(1), 5)
+    turns.take()
+
+    assert [reader.messages[0]["data"]["bids"] for reader in readers] == [[[100.5, 2.0]], [["100.50", "2.0"]]]

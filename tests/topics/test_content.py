@@ -4,6 +4,7 @@ from typing import Any
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from tests.topics.reader import Clock, Reader, Turns, numbers
 from tests.topics.scripted_venue import EPOCH_MS, candle, topic_key, trade, trades
@@ -11,7 +12,7 @@ from topics.candles import Candles
 from topics.key import Cursor
 from topics.ring import MAX_ROWS, MemoryRing, RingBudget
 from topics.topic import Topic
-from topics.trades import DEFAULT_TRADES, MAX_SEEN, Trades
+from topics.trades import DEFAULT_TRADES, Trades
 
 
 def at(seq: int) -> Cursor:
@@ -43,7 +44,7 @@ class TestTrades:
     def content(self, turns: Turns, clock: Clock, reader: Reader) -> Trades:
         topic = Topic(topic_key("trades"), turns.tick, clock_ms=clock)
         topic.fanout.add(reader)
-        return Trades(topic, MemoryRing(RingBudget()))
+        return Trades(topic, MemoryRing(RingBudget()), dense=True)
 
     async def first(self, content: Trades, *, snapshot: bool = False, rewind: int = 0) -> dict[str, Any] | None:
         (topic,) = content.topics()
@@ -93,26 +94,10 @@ class TestTrades:
 
         assert reader.ids == [1, 2]
 
-    async def test_a_bounded_number_of_ids_is_remembered_the_newest_ones(self, content: Trades) -> None:
-        content.accept(trades(1, MAX_SEEN + 1))
-        content.publish(at(1), 5)
-
-        assert not content.accept(trades(2, MAX_SEEN + 1))
-        assert content.accept(trades(1, 1))
-
-    async def test_trades_keep_the_order_in_which_they_came(
-        self, content: Trades, turns: Turns, reader: Reader
-    ) -> None:
-        content.accept([trade(2), trade(1), trade(3)])
-        content.publish(at(1), 5)
-        turns.take()
-
-        assert reader.ids == [2, 1, 3]
-
     async def test_history_is_remembered_in_the_order_of_time_and_sent_to_nobody(
         self, content: Trades, turns: Turns, reader: Reader
     ) -> None:
-        primed = content.prime(at(1), [trade(3), trade(1), trade(2), trade(2)], 5)
+        primed = content.prime(at(1), [trade(3), trade(1), trade(2)], [], 5)
         turns.take()
 
         (entry,) = await content.ring.last(9)
@@ -120,11 +105,11 @@ class TestTrades:
         assert reader.pushes == 0
 
     async def test_no_history_is_no_event(self, content: Trades) -> None:
-        assert not content.prime(at(1), [], 5)
+        assert not content.prime(at(1), [], [], 5)
         assert await content.ring.last(9) == []
 
     async def test_what_history_held_is_not_new_in_the_stream(self, content: Trades) -> None:
-        content.prime(at(1), trades(1, 3), 5)
+        content.prime(at(1), trades(1, 3), [], 5)
 
         assert not content.accept(trades(1, 3))
 
@@ -132,7 +117,7 @@ class TestTrades:
     async def test_rewind_gives_the_last_trades_in_one_frame(
         self, content: Trades, rewind: int, ids: list[int]
     ) -> None:
-        content.prime(at(1), trades(1, 3), 5)
+        content.prime(at(1), trades(1, 3), [], 5)
         content.accept(trades(4, 5))
         content.publish(at(2), 6)
 
@@ -142,7 +127,7 @@ class TestTrades:
         assert (numbers(frame["data"]), frame["cursor"]) == (ids, f"{EPOCH_MS}-2")
 
     async def test_a_snapshot_of_trades_is_the_last_hundred(self, content: Trades) -> None:
-        content.prime(at(1), trades(1, 150), 5)
+        content.prime(at(1), trades(1, 150), [], 5)
 
         frame = await self.first(content, snapshot=True)
 
@@ -150,7 +135,7 @@ class TestTrades:
         assert numbers(frame["data"]) == list(range(151 - DEFAULT_TRADES, 151))
 
     async def test_a_client_that_asks_for_nothing_first_gets_nothing_first(self, content: Trades) -> None:
-        content.prime(at(1), trades(1, 3), 5)
+        content.prime(at(1), trades(1, 3), [], 5)
 
         assert await self.first(content) is None
 
@@ -167,7 +152,7 @@ class TestCandles:
     def content(self, turns: Turns, clock: Clock, reader: Reader) -> Candles:
         topic = Topic(topic_key("ohlcv"), turns.tick, clock_ms=clock)
         topic.fanout.add(reader)
-        return Candles(topic, MemoryRing(RingBudget()))
+        return Candles(topic, MemoryRing(RingBudget()), clock_ms=clock, timeframe="1m")
 
     async def first(self, content: Candles, *, snapshot: bool = False, rewind: int = 0) -> list[tuple[int, float]]:
         """Minute and close of each candle of the first frame."""
@@ -188,16 +173,31 @@ class TestCandles:
     async def test_history_is_remembered_and_sent_to_nobody(
         self, content: Candles, turns: Turns, reader: Reader
     ) -> None:
-        assert content.prime(at(1), [candle(1), candle(2), candle(2, close=3.0)], 5)
+        assert content.prime(at(1), [candle(1), candle(2), candle(2, close=3.0)], [], 5)
         turns.take()
 
         assert reader.pushes == 0
         assert await self.first(content, rewind=9) == [(1, 100.0), (2, 3.0)]
 
+    async def test_a_repair_is_a_frame_of_its_own_after_what_it_repairs(
+        self, content: Candles, turns: Turns, reader: Reader
+    ) -> None:
+        closed, corrected = (replace(candle(1, close=close), closed=True) for close in (1.0, 2.0))
+        content.accept([closed, corrected, candle(2)])
+        more = content.publish(at(1), 5)
+        content.publish(at(2), 5)
+        turns.take()
+
+        assert more
+        assert [(rows(frame), "repair" in frame) for frame in reader.messages] == [
+            ([(1, 1.0), (2, 100.0)], False),
+            ([(1, 2.0)], True),
+        ]
+
     async def test_what_a_fetch_after_a_reconnect_says_again_is_not_sent_again(
         self, content: Candles, turns: Turns, reader: Reader
     ) -> None:
-        content.prime(at(1), [candle(1), candle(2)], 5)
+        content.prime(at(1), [candle(1), candle(2)], [], 5)
         assert not content.accept([candle(1), candle(2)])
         assert content.accept([candle(1), candle(2, close=3.0), candle(3)])
         content.publish(at(2), 5)
@@ -213,11 +213,11 @@ class TestCandles:
         assert content.accept([candle(0)])
 
     async def test_no_history_is_no_event(self, content: Candles) -> None:
-        assert not content.prime(at(1), [], 5)
+        assert not content.prime(at(1), [], [], 5)
         assert await content.ring.last(9) == []
 
     async def test_a_snapshot_of_candles_is_the_forming_one(self, content: Candles) -> None:
-        content.prime(at(1), [candle(1), candle(2)], 5)
+        content.prime(at(1), [candle(1), candle(2)], [], 5)
         content.accept([candle(2, close=7.0)])
         content.publish(at(2), 6)
 
@@ -225,17 +225,17 @@ class TestCandles:
 
     @pytest.mark.parametrize(("rewind", "minutes"), [(1, [3]), (2, [2, 3]), (50, [1, 2, 3])])
     async def test_rewind_gives_the_last_candles(self, content: Candles, rewind: int, minutes: list[int]) -> None:
-        content.prime(at(1), [candle(1), candle(2), candle(3)], 5)
+        content.prime(at(1), [candle(1), candle(2), candle(3)], [], 5)
 
         assert [minute for minute, _ in await self.first(content, rewind=rewind)] == minutes
 
     async def test_a_client_that_asks_for_nothing_first_gets_nothing_first(self, content: Candles) -> None:
-        content.prime(at(1), [candle(1)], 5)
+        content.prime(at(1), [candle(1)], [], 5)
 
         assert await self.first(content) == []
 
     async def test_a_first_frame_ends_at_the_streams_cursor(self, content: Candles) -> None:
-        content.prime(at(7), [candle(1)], 5)
+        content.prime(at(7), [candle(1)], [], 5)
         (topic,) = content.topics()
 
         payload = await content.first_frame(topic, at(7), snapshot=True, rewind=0)

@@ -15,7 +15,8 @@ from topics.key import TopicKey
 class Member:
     """Implements ``Subscriber``; remembers each push, and does then what a test asks of it."""
 
-    def __init__(self, then: Callable[[], None] | None = None) -> None:
+    def __init__(self, then: Callable[[], None] | None = None, *, extended: bool = False) -> None:
+        self.extended = extended
         self.pushes: list[bytes] = []
         self._then = then
 

@@ -193,6 +193,9 @@ def test_an_unknown_market_is_refused_with_the_known_ones(
         ("orderbook", {"throttleMs": 50}, "params.throttleMs", [0, 100, 250, 500, 1000]),
         ("orderbook", {"throttleMs": False}, "params.throttleMs", [0, 100, 250, 500, 1000]),
         ("orderbook", {"throttleMs": None}, "params.throttleMs", [0, 100, 250, 500, 1000]),
+        ("orderbook", {"throttleMs": 250.0}, "params.throttleMs", [0, 100, 250, 500, 1000]),  # would be another text
+        ("orderbook", {"throttleMs": [250]}, "params.throttleMs", [0, 100, 250, 500, 1000]),
+        ("orderbook", {"mode": ["delta"]}, "params.mode", ["full", "delta"]),
         ("orderbook", {"mode": "diff"}, "params.mode", ["full", "delta"]),
         ("orderbook", {"mode": None}, "params.mode", ["full", "delta"]),
         ("ohlcv", {"interval": "7m"}, "timeframe", ["1m", "5m", "1h"]),
@@ -211,9 +214,8 @@ def test_a_value_that_cannot_be_is_refused_with_those_that_can(
 @pytest.mark.parametrize(
     ("given", "field", "supported"),
     [
-        ({"throttleMs": 250}, "params.throttleMs", [0]),
-        ({"mode": "delta"}, "params.mode", ["full"]),
         ({"group": "0.5"}, "params.group", []),
+        ({"group": "0.5", "mode": "delta"}, "params.group", []),
     ],
 )
 def test_what_is_documented_and_not_offered_says_what_is(
@@ -223,6 +225,26 @@ def test_what_is_documented_and_not_offered_says_what_is(
         canonical("orderbook", given)
 
     assert caught.value.details == {"field": field, "supported": supported}
+
+
+@pytest.mark.parametrize(
+    ("given", "params"),
+    [
+        ({"throttleMs": 0, "mode": "full"}, {"levels": 20}),
+        ({"throttleMs": 250}, {"levels": 20, "throttleMs": 250}),
+        ({"mode": "delta"}, {"levels": 20, "mode": "delta"}),
+        ({"mode": "delta", "throttleMs": 1000, "depth": 7}, {"levels": 10, "mode": "delta", "throttleMs": 1000}),
+    ],
+)
+def test_how_a_book_is_told_is_part_of_its_topic_where_it_is_not_the_default(
+    given: dict[str, Any], params: dict[str, Any]
+) -> None:
+    assert dict(canonical("orderbook", given).params) == params
+
+
+@pytest.mark.parametrize("given", [{"throttleMs": 250}, {"mode": "delta"}])
+def test_how_a_book_is_told_is_no_part_of_other_topics(given: dict[str, Any]) -> None:
+    assert canonical("trades", given).params == ()
 
 
 @pytest.mark.parametrize("channel", ["ohlcv", "orderbook"])

@@ -16,10 +16,19 @@ from exchanges.errors import (
 from exchanges.instrument import Instrument
 from exchanges.venue import Channel
 from tests.topics.reader import Reader, turns
-from tests.topics.scripted_venue import EPOCH_MS, SYMBOL, ScriptedPool, ScriptedVenue, book, exchange, trades
+from tests.topics.scripted_venue import (
+    EPOCH_MS,
+    SYMBOL,
+    ScriptedPool,
+    ScriptedVenue,
+    book,
+    exchange,
+    instrument,
+    trades,
+)
 from topics.books import MAX_VIEWS
 from topics.key import TopicKey
-from topics.manager import Exchange, Manager
+from topics.manager import MAX_REFUSED, REFUSED_FOR, Exchange, Manager
 from topics.upstream import Upstream
 
 LINGER = 30.0  # as the manager of these tests has it
@@ -68,7 +77,7 @@ async def test_without_a_catalogue_no_symbol_is_resolved(venue: ScriptedVenue, p
     with pytest.raises(VenueUnavailable) as caught:
         resolved(manager)
 
-    assert (caught.value.retryable, empty.state) == (True, "connecting")
+    assert (caught.value.retryable, empty.condition.state) == (True, "connecting")
 
 
 async def test_all_who_want_the_same_share_one_feed(manager: Manager, pool: ScriptedPool) -> None:
@@ -217,13 +226,33 @@ async def test_a_refused_start_is_told_to_those_who_asked_and_the_topic_is_gone(
     assert list(pool.listeners) == ["ETHUSDT@trades"]
 
 
-async def test_what_was_refused_may_be_asked_for_again(manager: Manager, pool: ScriptedPool) -> None:
+@pytest.mark.jumping_clock
+async def test_what_was_refused_is_asked_for_again_only_after_a_while(manager: Manager, pool: ScriptedPool) -> None:
     await subscribe(manager)
     pool.listeners["BTCUSDT@trades"].on_refused(SubscribeFailed("not yet"))
 
+    await asyncio.sleep(REFUSED_FOR - 1.0)
+    with pytest.raises(SubscribeFailed, match="not yet"):
+        await subscribe(manager)
+    await asyncio.sleep(1.1)
     upstream, _, reader = await subscribe(manager)
 
     assert (upstream.state, reader.errors, len(pool.opened)) == ("connecting", [], 2)
+
+
+async def test_a_bounded_number_of_refusals_is_remembered(venue: ScriptedVenue, pool: ScriptedPool) -> None:
+    venue.instruments = [instrument(f"C{number}/USDT:USDT") for number in range(MAX_REFUSED + 1)]
+    manager = Manager({"scripted": await exchange(venue, pool)})
+    for one in venue.instruments:
+        start(manager, "trades", one.symbol)
+        pool.listeners[f"{one.venue_symbol}@trades"].on_refused(SubscribeFailed("no"))
+
+    with pytest.raises(SubscribeFailed):
+        start(manager, "trades", venue.instruments[0].symbol)
+    start(manager, "trades", venue.instruments[-1].symbol)
+
+    assert len(pool.opened) == MAX_REFUSED + 2
+    await manager.aclose()
 
 
 async def test_epochs_only_rise_also_when_the_clock_stands_or_goes_back(
@@ -297,7 +326,7 @@ async def test_closing_ends_every_feed_and_waits_for_the_end(
     assert (pool.sockets, list(manager.upstreams()), held > 0, manager.budget.used) == (0, [], True, 0)
 
 
-@pytest.mark.parametrize(("opened", "connected", "state"), [(0, 0, "idle"), (1, 0, "unavailable"), (1, 1, "live")])
+@pytest.mark.parametrize(("opened", "connected", "state"), [(0, 0, "idle"), (1, 0, "reconnecting"), (1, 1, "live")])
 async def test_an_exchanges_state_is_that_of_its_sockets(
     manager: Manager, pool: ScriptedPool, opened: int, connected: int, state: str
 ) -> None:
@@ -305,4 +334,43 @@ async def test_an_exchanges_state_is_that_of_its_sockets(
         start(manager)
     pool.connected = connected
 
-    assert manager.exchange(None).state == state
+    assert manager.exchange(None).condition.state == state
+
+
+async def test_an_exchange_that_told_us_to_stay_away_is_unavailable_for_as_long(
+    manager: Manager, pool: ScriptedPool
+) -> None:
+    start(manager)
+    pool.connected = 1
+    pool.breaker.open(90.0, status=429)
+
+    condition = manager.exchange(None).condition
+
+    assert (condition.state, condition.reason) == ("unavailable", "rate limited")
+    assert condition.retry_in == pytest.approx(90.0, abs=1.0)
+
+
+async def test_a_change_of_an_exchange_is_told_once_to_each_who_has_a_topic_of_it(
+    manager: Manager, pool: ScriptedPool
+) -> None:
+    reader, base = Reader(extended=True), Reader()
+    for channel in ("trades", "ohlcv"):
+        key, instrument = resolved(manager, channel)
+        for one in (reader, base):
+            await manager.start(key, instrument).join(key, one, snapshot=False, rewind=0)
+    pool.connected = 1
+    manager.check(0.0)
+
+    pool.connected = 0
+    manager.check(1.0)
+    manager.check(2.0)
+
+    (status,) = reader.messages
+    assert (status["scope"], status["exchange"], status["previous"], status["state"], status["reason"]) == (
+        "exchange",
+        "scripted",
+        "live",
+        "reconnecting",
+        "no connection",
+    )
+    assert base.payloads == []

@@ -11,8 +11,9 @@ from tests.topics.reader import broken, go_live, join, numbers, say, turns
 from tests.topics.scripted_venue import EPOCH_MS, ScriptedVenue, candle, trades
 from topics.candles import Candles
 from topics.key import Cursor
+from topics.recovery import MAX_HELD
 from topics.trades import Trades
-from topics.upstream import MAX_HELD, Upstream
+from topics.upstream import Upstream
 
 
 async def stored(upstream: Upstream) -> list[tuple[int, list[int]]]:
@@ -101,7 +102,7 @@ async def test_too_much_to_hold_ends_the_wait_for_history(start: Start, venue: S
     await say(upstream, 10, 10 + MAX_HELD)
     held = upstream.cursor.seq
     venue.answering.set()
-    await say(upstream, 1, 1)
+    await say(upstream, 11 + MAX_HELD, 11 + MAX_HELD)
 
     assert (held, [seq for seq, _ in await stored(upstream)], upstream.live) == (1, [1, 2], True)
 
@@ -153,7 +154,7 @@ async def test_after_a_reconnect_the_missed_trades_are_published_once(start: Sta
     await go_live(upstream)
     await say(upstream, 6, 7)
 
-    assert (reader.ids, reader.seqs) == ([1, 2, 3, 4, 5, 6, 7], [1, 2, 3])
+    assert (reader.ids, reader.seqs) == ([1, 2, 3, 4, 5, 6, 7], [1, 3, 4])  # the second event is the gap
 
 
 async def test_missed_trades_come_before_those_that_arrive_while_they_are_fetched(
@@ -226,7 +227,7 @@ async def test_a_feed_that_breaks_while_its_history_is_fetched_is_not_live(start
     venue.answering.set()
     await turns()
 
-    assert (upstream.live, upstream.state) == (False, "reconnecting")
+    assert (upstream.live, upstream.state) == (False, "connecting")
 
 
 async def test_a_history_fetched_before_a_break_does_not_pass_for_the_one_after_it(
@@ -260,7 +261,7 @@ async def test_missed_trades_reach_those_who_joined_before_there_was_any_trade(
     await go_live(upstream)
     await say(upstream, 3, 3)
 
-    assert (reader.ids, reader.seqs) == ([1, 2, 3], [1, 2])
+    assert (reader.ids, reader.seqs) == ([1, 2, 3], [2, 3])
 
 
 async def test_candles_missed_in_a_break_are_published_ascending(start: Start, venue: ScriptedVenue) -> None:
@@ -275,7 +276,8 @@ async def test_candles_missed_in_a_break_are_published_ascending(start: Start, v
 
     first, missed = reader.messages
     assert ([row[0] for row in first["data"]], first["cursor"]) == ([candle(2).open_time_ms], f"{EPOCH_MS}-1")
-    assert ([row[4] for row in missed["data"]], missed["cursor"]) == ([7.0, 100.0, 100.0], f"{EPOCH_MS}-2")
+    assert ([row[4] for row in missed["data"]], missed["cursor"]) == ([7.0, 100.0, 100.0], f"{EPOCH_MS}-3")
+    assert (missed["repair"], [meta["closed"] for meta in missed["meta"]]) == (True, [True, True, False])
 
 
 async def test_a_candle_that_came_while_history_was_fetched_is_newer_than_it(

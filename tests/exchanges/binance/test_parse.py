@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from exchanges.binance.parse import futures, spot
-from exchanges.events import Accepted, BookDelta, Candle, Event, Refused, Trade, Unknown
+from exchanges.binance.parse import futures, spot, texts
+from exchanges.events import Accepted, BookDelta, Candle, Event, Leaving, Refused, Trade, Unknown, VoidTrade
 from exchanges.venue import Parsed
 
 MESSAGES = Path(__file__).parent / "messages"
@@ -88,9 +89,9 @@ TRADES: list[tuple[str, Parser, str, list[Event]]] = [
             )
         ],
     ),
-    ("futures-trade-insurance-fund", futures, "ethusdt@trade", []),
-    ("futures-trade-adl", futures, "ethusdt@trade", []),
-    ("futures-trade-na", futures, "ethusdt@trade", []),
+    ("futures-trade-insurance-fund", futures, "ethusdt@trade", [VoidTrade(id="6604190301")]),
+    ("futures-trade-adl", futures, "ethusdt@trade", [VoidTrade(id="6604190302")]),
+    ("futures-trade-na", futures, "ethusdt@trade", [VoidTrade(id="6604190303")]),
     (
         "spot-agg-trade",
         spot,
@@ -225,7 +226,6 @@ UNKNOWN: list[tuple[str, Parser, str, str]] = [
     ("futures-mark-price", futures, "ethusdt@markPrice@1s", "markPriceUpdate"),
     ("spot-book-ticker", spot, "ethusdt@bookTicker", "no event type"),
     ("spot-partial-depth", spot, "ethusdt@depth5", "no event type"),
-    ("spot-server-shutdown", spot, "!serverShutdown", "serverShutdown"),
     ("unwrapped", spot, "", "trade"),
 ]
 
@@ -251,12 +251,27 @@ def test_candles(file: str, parse: Parser, stream: str, candle: Candle) -> None:
 
 @pytest.mark.parametrize(("file", "parse", "delta"), DELTAS, ids=[row[0] for row in DELTAS])
 def test_book_deltas(file: str, parse: Parser, delta: BookDelta) -> None:
-    assert parse(read(file)) == ("ethusdt@depth@100ms", [delta])
+    raw = read(file)
+    assert parse(raw) == ("ethusdt@depth@100ms", [replace(delta, raw=raw)])
+
+
+@pytest.mark.parametrize("file", [row[0] for row in DELTAS])
+def test_the_texts_of_a_delta_are_its_levels_as_they_were_written(file: str) -> None:
+    data = json.loads(read(file))["data"]
+    assert texts(read(file)) == tuple([(price, amount) for price, amount in data[side]] for side in "ba")
 
 
 @pytest.mark.parametrize(("file", "parse", "stream", "kind"), UNKNOWN, ids=[row[0] for row in UNKNOWN])
 def test_a_kind_nobody_asked_for_is_named_and_nothing_more(file: str, parse: Parser, stream: str, kind: str) -> None:
     assert parse(read(file)) == (stream, [Unknown(kind=kind)])
+
+
+SHUTDOWNS = ["spot-server-shutdown", "spot-server-shutdown-unwrapped"]
+
+
+@pytest.mark.parametrize("file", SHUTDOWNS)
+def test_a_server_that_announces_its_end_speaks_of_the_socket_and_of_no_stream(file: str) -> None:
+    assert spot(read(file)) == ("", [Leaving(reason="serverShutdown")])
 
 
 @pytest.mark.parametrize("parse", [futures, spot])
@@ -267,4 +282,5 @@ def test_an_answer_names_the_request_it_belongs_to(parse: Parser, file: str, req
 
 def test_every_message_file_is_used() -> None:
     used = {row[0] for table in (TRADES, CANDLES, DELTAS, UNKNOWN, ANSWERS) for row in table}
+    used |= set(SHUTDOWNS)
     assert used | {"futures-all-mini-tickers"} == {path.stem for path in MESSAGES.glob("*.json")}

@@ -1,13 +1,16 @@
 """Binance's REST: what is asked, in which words, and what is made of the answers (docs/venues/binance.md)."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import orjson
 import pytest
+from prometheus_client import REGISTRY
 
 from exchanges.binance import Binance
+from exchanges.binance.parse import texts
 from exchanges.binance.rest import refusal
 from exchanges.errors import (
     BadMessage,
@@ -19,7 +22,7 @@ from exchanges.errors import (
 )
 from exchanges.events import BookSnapshot, Candle, Trade
 from exchanges.instrument import Instrument
-from tests.exchanges.web import Answer, Web
+from tests.exchanges.web import Answer, Request, Web
 
 pytestmark = pytest.mark.jumping_clock
 
@@ -91,6 +94,7 @@ def book(levels: int, market: str = "linear") -> Ask:
     return lambda venue: venue.fetch_book(instrument(market), levels=levels)
 
 
+EMPTY_BOOK = {"lastUpdateId": 7, "bids": [], "asks": []}
 RAW = {"params": {"name": "trade"}}
 
 
@@ -197,13 +201,16 @@ async def test_a_candle_is_closed_once_its_last_millisecond_has_passed(binance: 
 async def test_a_book_has_its_sequence_and_its_levels_as_numbers(
     binance: Binance, web: Web, times: dict[str, int], timestamp_ms: int | None
 ) -> None:
-    says(web, {"lastUpdateId": 9_921_740_018_822, **times, "bids": [["3117.40", "1.0"]], "asks": [["3117.50", "2"]]})
+    answer = {"lastUpdateId": 9_921_740_018_822, **times, "bids": [["3117.40", "1.0"]], "asks": [["3117.50", "2"]]}
+    says(web, answer)
     assert await book(20)(binance) == BookSnapshot(
         bids=[(3117.4, 1.0)],
         asks=[(3117.5, 2.0)],
         sequence=9_921_740_018_822,
         timestamp_ms=timestamp_ms,
+        raw=answer,
     )
+    assert texts(answer) == ([("3117.40", "1.0")], [("3117.50", "2")])
 
 
 @pytest.mark.parametrize(("group", "path"), [("linear", "/futures/fapi/v1"), ("spot", "/spot/api/v3")])
@@ -224,15 +231,22 @@ async def test_a_books_stream_syncs_with_the_deepest_snapshot(binance: Binance, 
     assert (web.requests[0].path, web.requests[0].query["limit"]) == ("/spot/api/v3/depth", "1000")
 
 
-@pytest.mark.parametrize(("rows", "fingerprint"), [([AGG_ROW], "77"), ([], None)])
-async def test_a_streams_witness_is_the_newest_trade(
-    binance: Binance, web: Web, rows: list[Any], fingerprint: str | None
+@pytest.mark.parametrize(
+    ("market", "rows", "fingerprint", "path"),
+    [
+        ("linear", recent(0), "0", "/futures/fapi/v1/trades"),
+        ("spot", [AGG_ROW], "77", "/spot/api/v3/aggTrades"),
+        ("linear", [], None, "/futures/fapi/v1/trades"),
+    ],
+)
+async def test_a_streams_witness_is_the_newest_trade_asked_for_where_it_is_cheapest(
+    binance: Binance, web: Web, market: str, rows: list[Any], fingerprint: str | None, path: str
 ) -> None:
     says(web, rows)
-    stream = binance.stream("ohlcv", instrument(), {"timeframe": "1m"})
+    stream = binance.stream("ohlcv", instrument(market), {"timeframe": "1m"})
     assert stream.witness is not None
     assert await stream.witness() == fingerprint
-    assert web.requests[0].query == {"symbol": "ETHUSDT", "limit": "1"}
+    assert (web.requests[0].path, web.requests[0].query) == (path, {"symbol": "ETHUSDT", "limit": "1"})
 
 
 # -- what goes wrong ---------------------------------------------------------------------------------------------------
@@ -291,3 +305,94 @@ async def test_a_firewalls_page_is_told_without_a_word_of_it(binance: Binance, w
 @pytest.mark.parametrize("answer", [None, [], {}, {"code": -1121}, b"html"])
 def test_below_400_nothing_is_an_error(answer: Any) -> None:
     assert refusal(200, answer) is None
+
+
+# -- what it costs -----------------------------------------------------------------------------------------------------
+
+
+def listing(group: str) -> Ask:
+    return lambda venue: venue.fetch_instruments(group)
+
+
+@pytest.mark.parametrize(
+    ("ask", "pool", "answer", "weight"),
+    [
+        (trades(), "futures requests", [], 20),
+        (trades("spot"), "spot requests", [], 4),
+        (trades(**RAW), "futures requests", [], 5),
+        (trades("spot", **RAW), "spot requests", [], 25),
+        (candles(limit=100), "futures requests", [], 1),
+        (candles(limit=101), "futures requests", [], 2),
+        (candles(limit=501), "futures requests", [], 5),
+        (candles(limit=9000), "futures requests", [], 10),
+        (candles("spot", limit=9000), "spot requests", [], 2),
+        (book(50), "futures requests", EMPTY_BOOK, 2),
+        (book(100), "futures requests", EMPTY_BOOK, 5),
+        (book(101), "futures requests", EMPTY_BOOK, 10),
+        (book(1000), "futures requests", EMPTY_BOOK, 20),
+        (book(100, "spot"), "spot requests", EMPTY_BOOK, 5),
+        (book(500, "spot"), "spot requests", EMPTY_BOOK, 25),
+        (book(9000, "spot"), "spot requests", EMPTY_BOOK, 50),
+        (listing("linear"), "futures requests", {"symbols": []}, 1),
+        (listing("spot"), "spot requests", {"symbols": []}, 20),
+    ],
+)
+async def test_a_request_is_paid_for_by_the_venues_weight(
+    binance: Binance, web: Web, ask: Ask, pool: str, answer: object, weight: int
+) -> None:
+    says(web, answer)
+    before = {name: spent(name) for name in binance.budgets}
+    await ask(binance)
+    assert {name: spent(name) - before[name] for name in before if spent(name) != before[name]} == {pool: weight}
+
+
+def spent(pool: str) -> float:
+    labels = {"exchange": "binance", "pool": pool}
+    return REGISTRY.get_sample_value("gateway_upstream_budget_used_total", labels) or 0.0
+
+
+async def test_each_page_of_missed_trades_is_paid_for(binance: Binance, web: Web) -> None:
+    pages = iter([[{**AGG_ROW, "a": n} for n in range(1000)], []])
+
+    async def answer(_: Request) -> Answer:
+        return Answer(orjson.dumps(next(pages)))
+
+    web.answer, before = answer, spent("futures requests")
+    await binance.fetch_missed(instrument(), after="-1", params={})
+    assert spent("futures requests") - before == 40
+
+
+async def test_snapshots_wait_for_budget_when_clients_no_longer_do(binance: Binance, web: Web) -> None:
+    says(web, EMPTY_BOOK)
+    binance.budgets["futures requests"].take(720 + 24 * 10)  # ten seconds more than a full bucket
+    with pytest.raises(VenueBusy) as busy:
+        await book(5)(binance)
+    assert busy.value.retry_after == pytest.approx(10.1, abs=0.2)
+    snapshot = binance.stream("orderbook", instrument(), {"levels": 5}).snapshot
+    assert snapshot is not None
+    clock = asyncio.get_running_loop().time
+    begun = clock()
+    assert await snapshot()
+    assert clock() - begun == pytest.approx(10.8, abs=0.2)
+
+
+async def test_a_witness_is_asked_only_while_half_of_the_budget_is_left(binance: Binance, web: Web) -> None:
+    says(web, recent(0))
+    witness = binance.stream("trades", instrument(), {}).witness
+    assert witness is not None
+    assert await witness() == "0"
+    binance.budgets["futures requests"].take(360)
+    with pytest.raises(VenueBusy):
+        await witness()
+
+
+async def test_futures_and_spot_are_counted_apart_and_banned_together(binance: Binance, web: Web) -> None:
+    says(web, [])
+    binance.budgets["futures requests"].take(100_000)
+    assert await trades("spot")(binance) == []
+    web.always(Answer(status=418))
+    with pytest.raises(VenueBusy):
+        await trades("spot")(binance)
+    with pytest.raises(VenueBusy) as held_back:
+        await trades()(binance)
+    assert held_back.value.retry_after == pytest.approx(120.0, abs=0.2)

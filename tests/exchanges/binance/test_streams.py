@@ -115,6 +115,18 @@ def test_commands_are_paced_by_the_venues_rule(market: str, interval: float) -> 
 def test_its_sockets_live_by_protocol_pings() -> None:
     endpoint = stream("trades").endpoint
     assert (endpoint.ping, endpoint.idle_timeout, endpoint.closes_on_refusal) == (None, inf, False)
+    assert 2 * endpoint.ping_interval + 1.0 < 20.0  # seconds until one that answers no more is given up
+
+
+@pytest.mark.parametrize(
+    ("channel", "market", "site"),
+    [("trades", "linear", "futures"), ("orderbook", "linear", "futures"), ("trades", "spot", "spot")],
+)
+def test_both_routes_of_futures_are_one_site_and_every_socket_lives_a_day(
+    channel: Channel, market: str, site: str
+) -> None:
+    endpoint = stream(channel, market).endpoint
+    assert (endpoint.site, endpoint.lifetime) == (site, 86_400.0)
 
 
 def test_base_urls_may_be_replaced_and_paths_are_appended() -> None:

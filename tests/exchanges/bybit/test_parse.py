@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from exchanges.bybit.parse import inverse, linear
+from exchanges.bybit.parse import inverse, linear, texts
 from exchanges.events import Accepted, BookDelta, BookSnapshot, Candle, Event, Refused, Trade, Unknown
 from exchanges.venue import Parsed
 
@@ -247,7 +248,14 @@ def test_candles(file: str, parse: Parser, topic: str, candles: list[Candle]) ->
 @both
 @pytest.mark.parametrize(("file", "topic", "book"), BOOKS, ids=[row[0] for row in BOOKS])
 def test_books(parse: Parser, file: str, topic: str, book: BookSnapshot | BookDelta) -> None:
-    assert parse(read(file)) == (topic, [book])
+    raw = read(file)
+    assert parse(raw) == (topic, [replace(book, raw=raw)])
+
+
+@pytest.mark.parametrize("file", [row[0] for row in BOOKS])
+def test_the_texts_of_a_book_are_its_levels_as_they_were_written(file: str) -> None:
+    data = json.loads(read(file))["data"]
+    assert texts(read(file)) == tuple([(price, amount) for price, amount in data[side]] for side in "ba")
 
 
 @both

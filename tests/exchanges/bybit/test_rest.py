@@ -6,9 +6,12 @@ from typing import Any
 
 import orjson
 import pytest
+from prometheus_client import REGISTRY
 
 from exchanges.bybit import CAPABILITIES, Bybit
+from exchanges.bybit.parse import texts
 from exchanges.bybit.rest import MAX_PAGES
+from exchanges.errors import VenueBusy
 from exchanges.events import BookSnapshot, Candle, Trade
 from tests.exchanges.bybit.test_streams import INTERVALS, instrument
 from tests.exchanges.bybit.test_symbols import contract_row, inverse_row, spot_row
@@ -261,13 +264,16 @@ async def test_only_the_newest_candle_may_be_forming_by_the_venues_clock(
 
 @pytest.mark.parametrize("levels", CAPABILITIES.levels)
 async def test_a_book_has_its_levels_as_numbers_and_no_sequence(bybit: Bybit, web: Web, levels: int) -> None:
-    says(web, {**BOOK, "ts": T0})
+    result = {**BOOK, "ts": T0}
+    says(web, result)
     assert await book(levels=levels)(bybit) == BookSnapshot(
         bids=[(3117.4, 18.25)],
         asks=[(3117.45, 0.912)],
         sequence=0,  # ``u`` is that of the 1,000-level topic alone
         timestamp_ms=T0,
+        raw=result,
     )
+    assert texts(result) == tuple([tuple(level) for level in BOOK[side]] for side in "ba")
     assert web.requests[0].query["limit"] == str(levels)
 
 
@@ -307,3 +313,29 @@ async def test_pages_without_end_come_to_an_end(bybit: Bybit, web: Web) -> None:
     says(web, {"list": [contract_row("BTCUSDT")], "nextPageCursor": "again"})
     await bybit.fetch_instruments("linear")
     assert len(web.requests) == MAX_PAGES
+
+
+# -- what it costs -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ask", [trades(), candles(), book()], ids=["trades", "candles", "a book"])
+async def test_requests_are_counted_and_not_weighed(bybit: Bybit, web: Web, ask: Ask) -> None:
+    says(web, {**BOOK, "ts": T0, "list": []})
+    before = spent()
+    await ask(bybit)
+    assert spent() - before == 1
+
+
+def spent() -> float:
+    labels = {"exchange": "bybit", "pool": "requests"}
+    return REGISTRY.get_sample_value("gateway_upstream_budget_used_total", labels) or 0.0
+
+
+async def test_after_a_ban_nothing_is_asked_of_any_host_of_it(bybit: Bybit, web: Web) -> None:
+    web.always(Answer(b"access too frequent", status=403))
+    with pytest.raises(VenueBusy):
+        await trades()(bybit)
+    with pytest.raises(VenueBusy) as held_back:
+        await trades("spot")(bybit)
+    assert held_back.value.retry_after == pytest.approx(600.0, abs=0.2)
+    assert len(web.requests) == 1

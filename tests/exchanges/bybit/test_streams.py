@@ -84,8 +84,7 @@ def test_every_depth_offered_is_served() -> None:
 
 def test_views_of_one_depth_share_a_stream() -> None:
     views = [{"levels": 5}, {"levels": 200, "throttleMs": 250}, {"levels": 20, "mode": "delta"}]
-    first, *others = [stream("orderbook", **view) for view in views]
-    assert others == [first, first]
+    assert {stream("orderbook", **view).name for view in views} == {"orderbook.200.ETHUSDT"}
 
 
 @pytest.mark.parametrize(("timeframe", "interval"), INTERVALS.items())
@@ -166,21 +165,40 @@ def test_streams_of_one_category_share_an_endpoint() -> None:
     assert trades.endpoint != stream("trades", market="spot").endpoint
 
 
+@pytest.mark.parametrize(
+    ("urls", "sites"),
+    [
+        ({}, ("public", "public", "public")),
+        ({"spot_ws_url": "ws://127.0.0.1:2"}, ("public", "public", "spot")),
+    ],
+    ids=["one host", "spot elsewhere"],
+)
+def test_what_is_reached_at_one_host_is_one_site(urls: dict[str, str], sites: tuple[str, ...]) -> None:
+    venue = Bybit(**urls)
+    found = [venue.stream("trades", instrument(market=one), {}).endpoint for one in ("linear", "inverse", "spot")]
+    assert tuple(endpoint.site for endpoint in found) == sites
+
+
 def test_our_pings_keep_the_socket_and_their_pongs_count_as_life() -> None:
     endpoint = stream("trades").endpoint
     ping = orjson.loads(endpoint.ping or "")
     assert ping["op"] == "ping"
     assert endpoint.ping_interval <= 20.0  # seconds: the venue's rule
-    assert endpoint.ping_interval < endpoint.idle_timeout
+    assert 2 * endpoint.ping_interval < endpoint.idle_timeout <= 18.0  # seconds; noticed within 20
     pong = {"success": True, "ret_msg": "pong", "req_id": ping["req_id"], "op": "ping"}
     assert endpoint.parse(orjson.dumps(pong)) == ("", [])
 
 
-def test_no_stream_replays_or_needs_the_rest_and_a_refusal_is_said() -> None:
+def test_no_stream_replays_or_needs_a_snapshot_by_rest_and_a_refusal_is_said() -> None:
     for channel, params in KINDS:
         found = stream(channel, **params)
-        assert (found.snapshot, found.replays, found.witness) == (None, False, None)
+        assert (found.snapshot, found.replays, found.dense, found.marks_closed) == (None, False, False, True)
         assert not found.endpoint.closes_on_refusal
+
+
+def test_no_stream_speaks_unasked_so_each_has_the_newest_trade_as_its_witness() -> None:
+    found = [stream(channel, **params) for channel, params in KINDS]
+    assert all(one.witness is not None and not one.steady for one in found)
 
 
 def test_the_topics_of_a_full_socket_fit_the_venues_limit() -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from exchanges.events import Accepted, BookSnapshot, Candle, Trade, Unknown
-from exchanges.hyperliquid.parse import parse
+from exchanges.hyperliquid.parse import parse, texts
 
 MESSAGES = Path(__file__).parent / "messages"
 
@@ -199,7 +200,14 @@ def test_trades(file: str, stream: str, rows: list[dict[str, Any]]) -> None:
 def test_every_book_is_a_whole_one_and_only_its_flag_tells_the_fast_from_the_plain(
     file: str, stream: str, book: BookSnapshot
 ) -> None:
-    assert parse(read(file)) == (stream, [book])
+    raw = read(file)
+    assert parse(raw) == (stream, [replace(book, raw=raw)])
+
+
+@pytest.mark.parametrize("file", [row[0] for row in BOOKS])
+def test_the_texts_of_a_book_are_its_levels_as_they_were_written(file: str) -> None:
+    sides = json.loads(read(file))["data"]["levels"]
+    assert texts(read(file)) == tuple([(level["px"], level["sz"]) for level in side] for side in sides)
 
 
 @pytest.mark.parametrize(("file", "stream", "facts"), CANDLES, ids=[row[0] for row in CANDLES])

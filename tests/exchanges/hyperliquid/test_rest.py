@@ -7,9 +7,12 @@ from typing import Any
 
 import orjson
 import pytest
+from prometheus_client import REGISTRY
 
+from exchanges.errors import VenueBusy
 from exchanges.events import BookSnapshot, Candle, Trade
 from exchanges.hyperliquid import CAPABILITIES, Hyperliquid
+from exchanges.hyperliquid.parse import texts
 from exchanges.venue import TIMEFRAMES_MS
 from tests.exchanges.hyperliquid.test_streams import instrument
 from tests.exchanges.web import Answer, Request, Web
@@ -233,10 +236,12 @@ async def test_what_the_venue_gives_beyond_the_limit_is_cut_at_the_right_end(
 
 async def test_a_book_has_its_levels_as_numbers_and_no_sequence(hyperliquid: Hyperliquid, web: Web) -> None:
     bids, asks = [{"px": "44.87", "sz": "31.5", "n": 3}], [{"px": "44.88", "sz": "7.25", "n": 1}]
-    says(web, {**EMPTY_BOOK, "levels": [bids, asks]})
+    answer = {**EMPTY_BOOK, "levels": [bids, asks]}
+    says(web, answer)
     assert await book()(hyperliquid) == BookSnapshot(
-        bids=[(44.87, 31.5)], asks=[(44.88, 7.25)], sequence=0, timestamp_ms=T0
+        bids=[(44.87, 31.5)], asks=[(44.88, 7.25)], sequence=0, timestamp_ms=T0, raw=answer
     )
+    assert texts(answer) == ([("44.87", "31.5")], [("44.88", "7.25")])
 
 
 TOKENS = [{"name": "USDC", "szDecimals": 8, "index": 0}, {"name": "HYPE", "szDecimals": 2, "index": 150}]
@@ -282,3 +287,38 @@ async def test_a_venue_that_is_closed_waits_for_no_answer(hyperliquid: Hyperliqu
         await hyperliquid.close()
         await asyncio.wait([asking])
     assert asking.cancelled()
+
+
+# -- what it costs -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ask", "answer", "weight"),
+    [
+        (trades(), [], 21),
+        (candles(limit=60), [], 21),
+        (candles(limit=9000), [], 104),
+        (book(), EMPTY_BOOK, 2),
+    ],
+    ids=["trades", "few candles", "all candles", "a book"],
+)
+async def test_a_request_is_paid_for_by_the_venues_weight(
+    hyperliquid: Hyperliquid, web: Web, ask: Ask, answer: Any, weight: int
+) -> None:
+    says(web, answer)
+    before = spent()
+    await ask(hyperliquid)
+    assert spent() - before == weight
+
+
+def spent() -> float:
+    labels = {"exchange": "hyperliquid", "pool": "requests"}
+    return REGISTRY.get_sample_value("gateway_upstream_budget_used_total", labels) or 0.0
+
+
+async def test_its_budget_is_a_part_of_the_venues_minute(hyperliquid: Hyperliquid, web: Web) -> None:
+    says(web, EMPTY_BOOK)
+    hyperliquid.budgets["requests"].take(360 + 12 * 5)
+    with pytest.raises(VenueBusy) as busy:
+        await book()(hyperliquid)
+    assert busy.value.retry_after == pytest.approx(5.2, abs=0.1)
