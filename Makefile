@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PEERS := .venv-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check format peers live bench lock clean
+.PHONY: help demo run test check format peers live faults bench lock clean
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,6 +50,9 @@ peers: $(READY) $(PEERS)/.ready ## ccxt.pro against the simulator, and its valid
 
 live: $(READY) ## the live tests, against the real exchanges: the drift check
 	$(BIN)/python -m pytest -q -m live tests/live
+
+faults: $(READY) ## ten minutes of everything that can go wrong at the venues, and whether clients were told the truth
+	$(BIN)/python scripts/fault_run.py --minutes 10
 
 bench: $(READY) $(PEERS)/.ready ## parse throughput, beside ccxt's in the same run
 	$(BIN)/python scripts/bench_ingest.py

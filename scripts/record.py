@@ -27,7 +27,7 @@ from exchanges import registry
 from exchanges.book import OrderBook
 from exchanges.catalogue import CatalogueKeeper
 from exchanges.errors import GatewayError, SubscribeFailed
-from exchanges.events import Candle, Trade
+from exchanges.events import Candle, Trade, VoidTrade
 from exchanges.feed import State
 from exchanges.pool import Pool
 from exchanges.venue import CHANNELS, Channel, Parsed, Stream, Venue
@@ -37,6 +37,8 @@ from topics.key import resolve
 
 class Recorder:
     """Writes every message of a stream to ``file`` before it is parsed. Implements ``exchanges.feed.Listener``."""
+
+    exact = False  # what is written is the venue's own text anyway
 
     def __init__(self, file: IO[bytes], *, max_bytes: int) -> None:
         self.lines = self.bytes = 0
@@ -63,8 +65,11 @@ class Recorder:
         async def written(response: Any) -> None:
             self.write("http", str(response.url), await response.aread())
 
-        # A venue hands its requests' answers on parsed, and what is wanted here is their text.
-        venue._fetcher._client.event_hooks = {"response": [written]}
+        # A venue hands its requests' answers on parsed, and what is wanted here is their text. It has a client for each
+        # pool of requests that it counts.
+        held = vars(venue)
+        for fetcher in held["_fetchers"].values() if "_fetchers" in held else [held["_fetcher"]]:
+            fetcher._client.event_hooks = {"response": [written]}
 
     def write(self, direction: str, url: str, raw: bytes) -> None:
         if self.ended.is_set():
@@ -79,14 +84,17 @@ class Recorder:
         self.lines += 1
         self.bytes += len(line)
 
-    def on_events(self, events: Sequence[Trade | Candle], received_ms: int) -> None:
+    def on_events(self, events: Sequence[Trade | VoidTrade | Candle], received_ms: int) -> None:
         """Written already, as it came."""
 
     def on_book(self, book: OrderBook, received_ms: int) -> None:
         """Written already, as it came."""
 
-    def on_state(self, state: State, reason: str) -> None:
+    def on_state(self, state: State, reason: str, *, attempt: int = 0, retry_in: float | None = None) -> None:
         """The feed says in the log what became of it."""
+
+    def on_unreadable(self) -> None:
+        """Written already, as it came."""
 
     def on_refused(self, error: SubscribeFailed) -> None:
         self.problem = str(error)

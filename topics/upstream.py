@@ -287,7 +287,7 @@ class Upstream:
         more = True
         while more:
             self.cursor = self.cursor.next()
-            more = bool(self.content.publish(self.cursor, self._received_ms))
+            more = self.content.publish(self.cursor, self._received_ms)
             self._events.inc()
 
     def _begin_with(self, history: Sequence[Any], held: Sequence[Any]) -> None:
