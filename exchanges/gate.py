@@ -7,7 +7,6 @@ a jittered pause; after a success the others follow at once, at the pace the ven
 
 import asyncio
 import random
-from collections import deque
 from collections.abc import Awaitable, Callable
 from math import inf
 from typing import NamedTuple, TypeVar
@@ -52,14 +51,14 @@ class Handshakes:
         self._clock = clock
         self._gates: dict[str, Gate] = {}
         self._under_way = 0
-        self._failed: deque[float] = deque()  # when they began; at most MAX_UNPROVEN
+        self._failed: list[tuple[float, str]] = []  # when they began, and the site; at most MAX_UNPROVEN
         breaker.watch(self._on_breaker)
 
     def gate(self, site: str) -> "Gate":
         if site not in self._gates:
             pool = f"connects {site}".rstrip()
             budget = Budget(self.exchange, pool, self._connects, clock=self._clock)
-            self._gates[site] = Gate(self, budget, clock=self._clock)
+            self._gates[site] = Gate(self, site, budget, clock=self._clock)
         return self._gates[site]
 
     @property
@@ -69,22 +68,22 @@ class Handshakes:
     def wait(self) -> float:
         """Seconds until the bound leaves room for another."""
         now = self._clock()
-        self._failed = deque(begun for begun in self._failed if now - begun < UNPROVEN_WINDOW)
+        self._failed = [failed for failed in self._failed if now - failed[0] < UNPROVEN_WINDOW]
         if self._under_way + len(self._failed) < MAX_UNPROVEN:
             return 0.0
-        return min(self._failed) + UNPROVEN_WINDOW - now if self._failed else inf
+        return min(self._failed)[0] + UNPROVEN_WINDOW - now if self._failed else inf
 
     def began(self) -> float:
         self._under_way += 1
         return self._clock()
 
-    def ended(self, begun: float, *, well: bool) -> None:
-        """The handshake that began at ``begun`` has succeeded, or not."""
+    def ended(self, begun: float, site: str, *, well: bool) -> None:
+        """The handshake with ``site`` that began at ``begun`` has succeeded, or not; a success ends a site's outage."""
         self._under_way -= 1
         if well:
-            self._failed.clear()
+            self._failed = [failed for failed in self._failed if failed[1] != site]
         else:
-            self._failed.append(begun)
+            self._failed.append((begun, site))
         self.wake()
 
     def wake(self) -> None:
@@ -101,8 +100,9 @@ class Handshakes:
 class Gate:
     """The gate of one site."""
 
-    def __init__(self, venue: Handshakes, budget: Budget, *, clock: Clock = loop_clock) -> None:
+    def __init__(self, venue: Handshakes, site: str, budget: Budget, *, clock: Clock = loop_clock) -> None:
         self.budget = budget
+        self._site = site
         self._venue = venue
         self._clock = clock
         self._line: dict[Waiting, None] = {}  # first come, first served
@@ -144,7 +144,7 @@ class Gate:
             self._under_way -= 1
             self._in_doubt = self._in_doubt and outcome != "ok"
             metrics.HANDSHAKES.labels(self.budget.exchange, outcome).inc()
-            self._venue.ended(begun, well=outcome == "ok")
+            self._venue.ended(begun, self._site, well=outcome == "ok")
         return result
 
     def lost(self, reason: str) -> None:

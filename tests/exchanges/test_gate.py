@@ -173,12 +173,19 @@ async def test_a_loss_while_all_are_under_way_promises_no_time_that_never_comes(
 
 async def test_after_a_success_the_bound_begins_anew(handshakes: Handshakes) -> None:
     for _ in range(MAX_UNPROVEN):
-        handshakes.ended(handshakes.began(), well=False)
+        handshakes.ended(handshakes.began(), "one", well=False)
     assert handshakes.wait() == pytest.approx(UNPROVEN_WINDOW, abs=0.1)
     await asyncio.sleep(20.0)
     assert handshakes.wait() == pytest.approx(UNPROVEN_WINDOW - 20.0, abs=0.1)
-    handshakes.ended(handshakes.began(), well=True)
+    handshakes.ended(handshakes.began(), "one", well=True)
     assert handshakes.wait() == 0.0
+
+
+async def test_a_success_at_one_site_does_not_end_the_outage_of_another(handshakes: Handshakes) -> None:
+    for _ in range(MAX_UNPROVEN):
+        handshakes.ended(handshakes.began(), "one", well=False)
+    handshakes.ended(handshakes.began(), "other", well=True)
+    assert handshakes.wait() == pytest.approx(UNPROVEN_WINDOW, abs=0.1)
 
 
 async def test_the_bound_counts_all_sites_of_a_venue_together(handshakes: Handshakes) -> None:
