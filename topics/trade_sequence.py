@@ -80,6 +80,7 @@ class DenseTrades:
         self._ahead: dict[int, Trade | VoidTrade] = {}  # behind a hole
         self._voids = False  # ids exist that REST does not list
         self._doubted: int | None = None  # a far id that was not believed
+        self._blind = False  # lost before anything went out: its first trade need not be the first that was missed
 
     @property
     def open(self) -> bool:
@@ -109,6 +110,9 @@ class DenseTrades:
         for event in events:
             number = int(event.id)
             if self._last is None:
+                if self._blind:
+                    self._ahead[number] = event
+                    continue
                 self._last = number - 1
             if number == self._last + 1:
                 self._ahead.pop(number, None)
@@ -122,7 +126,7 @@ class DenseTrades:
         return ready
 
     def broken(self) -> None:
-        """Nothing to remember: the ids will tell."""
+        self._blind = self._last is None  # else the ids will tell
 
     def reached(self, rows: Sequence[Trade]) -> bool:
         if not self._ahead:
@@ -131,10 +135,13 @@ class DenseTrades:
         return newest + 1 >= min(self._ahead)
 
     def mend(self, rows: Sequence[Trade]) -> tuple[list[Trade], Mended]:
-        if self._last is None and not rows:
-            return [], Mended(0, 0, None)  # nothing has ever gone out, so nothing is missing
+        if self._last is None and not rows and not self._ahead:
+            return [], Mended(0, 0, None)  # nothing has ever gone out, so nothing is missing yet
+        unknown = self._last is None and not rows  # how much was missed before the first
         first, last = (_number(rows[0]), _number(rows[-1])) if rows else (0, -1)
-        self._last = first - 1 if self._last is None else self._last
+        if self._last is None:
+            self._last = (first if rows else min(self._ahead)) - 1
+        self._blind = False
         fetched = {_number(row): row for row in rows if _number(row) > self._last and _number(row) not in self._ahead}
         until_ms = next((e.timestamp_ms for _, e in sorted(self._ahead.items()) if isinstance(e, Trade)), None)
         found: dict[int, Trade | VoidTrade] = {**fetched, **self._ahead}
@@ -146,7 +153,7 @@ class DenseTrades:
                 missing += number - self._last - 1
             self._take(number, found[number], ready)
         self._ahead.clear()
-        return ready, Mended(len(fetched), None if missing and self._voids else missing, until_ms)
+        return ready, Mended(len(fetched), None if unknown or (missing and self._voids) else missing, until_ms)
 
     def _believes(self, number: int) -> bool:
         """One garbled id must not make everything after it look old."""

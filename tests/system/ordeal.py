@@ -88,12 +88,12 @@ class Ordeal:
         """Inject one scenario's faults, wait until they are over and the venue is well again; the topics they hit."""
         venue, narrow = market.venue, scenario.scope == "stream"
         self.tally.scenarios[venue, scenario.name] += 1
-        before, began = await self._switchboard.counters(venue), now_ms()
+        before, began = await self._refused(venue), now_ms()
         faults = await self._inject(scenario, market, channel)
         await self._switchboard.over(faults, patience=75.0)
         over = now_ms()
         if scenario.outage:
-            await self._count_handshakes(venue, before, began)
+            self._note_handshakes(venue, await self._refused(venue) - before)
         topics = [one for each, topics in self.followed.items() if each.venue == venue for one in topics]
         where = f"{venue} {scenario.name}" + (f" {market.venue_symbol} {channel}" if narrow else "")
         if not await self._well(topics, since=over + SETTLED_MS):
@@ -179,12 +179,14 @@ class Ordeal:
         ill = [one for one in topics if not well(one, since)]
         return "; ".join(f"{one.name} {one.state} silent for {(now_ms() - one.data_at) / 1000:.1f} s" for one in ill)
 
-    async def _count_handshakes(self, venue: str, before: dict[str, Any], began: float) -> None:
-        after = await self._switchboard.counters(venue)
-        tried = after["handshakes_total"] - before["handshakes_total"]
+    async def _refused(self, venue: str) -> int:
+        """Handshakes that the venue has refused so far: those of an outage are all that were tried."""
+        return (await self._switchboard.injected()).get(venue, {}).get("refuse_handshake", 0)
+
+    def _note_handshakes(self, venue: str, tried: int) -> None:
         self.tally.handshakes.append(tried)
         if tried > HANDSHAKES_A_MINUTE:
-            self.findings.add("a storm of handshakes", venue, f"{tried} in {(now_ms() - began) / 1000:.0f} s")
+            self.findings.add("a storm of handshakes", venue, f"{tried} in a minute")
 
     def _measure(self, scenario: Scenario, hit: Sequence[Followed], began: float) -> None:
         for one in hit:

@@ -8,7 +8,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.topics.distant_ring import DistantRing
@@ -88,6 +88,7 @@ class Market:
 @RINGS
 @settings(max_examples=150, deadline=None)
 @given(script=st.lists(steps, max_size=25))
+@example(script=[("live", 0), ("join", 0), ("join", 0), ("break", 0), ("trade", 1), ("live", 0), ("trade", 1)])
 async def test_who_joins_gets_an_unbroken_run_up_to_the_newest_trade(
     kind: type[MemoryRing], script: list[tuple[str, int]]
 ) -> None:

@@ -121,6 +121,24 @@ class TestDense:
     def test_a_loss_before_anything_went_out_is_none(self) -> None:
         assert DenseTrades().mend([]) == ([], Mended(0, 0, None))
 
+    def test_what_a_loss_cost_before_anything_went_out_is_looked_for_too(self) -> None:
+        sequence = DenseTrades()
+        sequence.broken()
+        withheld = sequence.follow([trade(2)])
+
+        ready, mended = sequence.mend(trades(1, 2))
+
+        assert (withheld, ids(ready), mended.rows, mended.missing) == ([], [1, 2], 1, 0)
+
+    def test_without_rest_nobody_knows_what_was_missed_before_the_first_trade(self) -> None:
+        sequence = DenseTrades()
+        sequence.broken()
+        sequence.follow([trade(2)])
+
+        ready, mended = sequence.mend([])
+
+        assert (ids(ready), mended.missing, ids(sequence.follow([trade(3)]))) == ([2], None, [3])
+
 
 class TestLoose:
     def test_what_comes_goes_out_once(self, loose: LooseTrades) -> None:
