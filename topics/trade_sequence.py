@@ -92,7 +92,7 @@ class DenseTrades:
 
     @property
     def proven(self) -> bool:
-        return not self._ahead  # else the ids will tell
+        return not self._ahead and not self._blind
 
     @property
     def last_id(self) -> str | None:

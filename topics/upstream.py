@@ -91,7 +91,7 @@ class Upstream:
         if self.content.accept(events):  # type: ignore[arg-type]  # a feed's events are of its channel
             self._publish_soon(received_ms)
         if self.content.open:
-            self._recovery.mend(lost=False)
+            self._recovery.mend(lost=self._lossy)
 
     def on_book(self, book: OrderBook, received_ms: int) -> None:
         assert isinstance(self.content, Books)
