@@ -1,6 +1,7 @@
 """The composition root: settings → venues, manager and doors, and the order in which they start and stop."""
 
 import asyncio
+import ipaddress
 import logging
 import re
 import time
@@ -12,23 +13,23 @@ from uuid import uuid4
 import orjson
 from prometheus_client import start_http_server
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from starlette.websockets import WebSocket
 
 from exchanges import registry
 from exchanges.catalogue import CatalogueKeeper
-from exchanges.errors import GatewayError, Internal, ValidationFailed
+from exchanges.errors import GatewayError, Internal, ServerBusy, ValidationFailed
 from exchanges.pool import Pool
 from gateway import health, metrics, origins, rest, socket
+from gateway.limits import Addresses, Door, Proxies, Requests
 from gateway.replies import STATUSES, error_body
-from gateway.settings import Settings
+from gateway.settings import LimitSettings, Settings
 from gateway.state import VERSION, Gateway
 from topics.history import History
 from topics.manager import Exchange, Manager
@@ -40,12 +41,50 @@ SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 FIRST_CATALOGUE = 3.0  # seconds the start waits for catalogues, so that a first request seldom comes too early
 
 
-def create(settings: Settings) -> Starlette:
-    """The gateway as an ASGI application; it runs while its lifespan does."""
+class App:
+    """The gateway as an ASGI application; it runs while its lifespan does.
+
+    Websockets do not pass through the framework: its layers are worth 10 KB to each connection.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.door = door_of(settings.limits)
+        self.http = http(settings, self.door)
+        self._hosts = (*origins.LOCAL_HOSTS, settings.host, *settings.allowed_hosts)
+        self._origins = settings.allowed_origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket" and scope["path"] == "/v1/ws":
+            await self._websocket(scope, receive, send)
+        else:
+            await self.http(scope, receive, send)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        gateway: Gateway = self.http.state.gateway
+        await receive()  # the request to connect
+        headers = Headers(scope=scope)
+        if not origins.allowed(headers.get("origin"), headers.get("host"), origins=self._origins, hosts=self._hosts):
+            message = f"pages of this origin may not connect; {origins.SETTING} lists those that may"
+            body = {"code": "FORBIDDEN", "message": message, "retryable": False}
+            await deny(send, "origin", 403, body)
+            return
+        address = gateway.address_of(scope)
+        if not gateway.addresses.enter(address):
+            most = gateway.limits.connections_per_address
+            await deny(send, "address", 503, error_body(ServerBusy(f"one address has at most {most}", retry_after=5.0)))
+            return
+        try:
+            await socket.serve(gateway, scope, receive, send)
+        finally:
+            gateway.addresses.leave(address)
+
+
+def http(settings: Settings, door: Door) -> Starlette:
+    """All that is no websocket; its lifespan is the gateway's."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with running(settings) as gateway:
+        async with running(settings, door) as gateway:
             app.state.gateway = gateway
             yield
 
@@ -62,7 +101,6 @@ def create(settings: Settings) -> Starlette:
         Route("/v1/status", health.status),
         Route("/healthz", health.healthz),
         Route("/readyz", health.readyz),
-        WebSocketRoute("/v1/ws", door(settings)),
     ]
     if settings.loopback:
         routes.append(Route("/metrics", health.metrics))
@@ -78,12 +116,17 @@ def create(settings: Settings) -> Starlette:
         routes=routes,
         lifespan=lifespan,
         middleware=[Middleware(RequestId), cors],
-        exception_handlers={GatewayError: refuse, HTTPException: refuse_http, Exception: fail},
+        exception_handlers={
+            GatewayError: refuse,
+            HTTPException: refuse_http,
+            ClientDisconnect: forget,
+            Exception: fail,
+        },
     )
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Gateway]:
+async def running(settings: Settings, door: Door) -> AsyncIterator[Gateway]:
     """Everything behind the doors, started; stopped on leaving, in the opposite order."""
     exchanges = {name: exchange(name, settings) for name in settings.exchanges}
     manager = Manager(
@@ -97,6 +140,10 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
         manager=manager,
         history=History(manager, clock_ms=clock_ms),
         limits=settings.limits,
+        door=door,
+        addresses=Addresses(settings.limits.connections_per_address),
+        requests=Requests(rate=settings.limits.request_rate, burst=settings.limits.request_burst, clock=time.monotonic),
+        proxies=Proxies([ipaddress.ip_network(name) for name in settings.trusted_proxies]),
         node=settings.node,
         clock_ms=clock_ms,
         started_ms=clock_ms(),
@@ -160,27 +207,28 @@ async def sweep(gateway: Gateway) -> None:
             session.check(now)
 
 
-def door(settings: Settings) -> Any:
-    """``/v1/ws`` behind the origin check."""
-    hosts = (*origins.LOCAL_HOSTS, settings.host, *settings.allowed_hosts)
+def door_of(limits: LimitSettings) -> Door:
+    return Door(
+        connections=limits.connections,
+        accept_rate=limits.accept_rate,
+        accept_burst=limits.accept_burst,
+        clock=time.monotonic,
+    )
 
-    async def endpoint(websocket: WebSocket) -> None:
-        headers = websocket.headers
-        origin, host = headers.get("origin"), headers.get("host")
-        if not origins.allowed(origin, host, origins=settings.allowed_origins, hosts=hosts):
-            metrics.REJECTED.labels("origin").inc()
-            message = f"pages of this origin may not connect; {origins.SETTING} lists those that may"
-            body = {"code": "FORBIDDEN", "message": message, "retryable": False}
-            await websocket.send_denial_response(Response(orjson.dumps(body), 403, media_type="application/json"))
-            return
-        await socket.serve(websocket)
 
-    return endpoint
+async def deny(send: Send, reason: str, status: int, body: dict[str, Any]) -> None:
+    """Refuse a websocket before its handshake is done."""
+    metrics.REJECTED.labels(reason).inc()
+    headers = [(b"content-type", b"application/json")]
+    if "retryAfterMs" in body:
+        headers.append((b"retry-after", b"%d" % max(1, body["retryAfterMs"] // 1000)))
+    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": orjson.dumps(body)})
 
 
 async def index(request: Request) -> Response:
     """What this is and where to go on."""
-    paths = sorted({getattr(route, "path", "") for route in request.app.routes} - {"/"})
+    paths = sorted(({getattr(route, "path", "") for route in request.app.routes} | {"/v1/ws"}) - {"/"})
     content = {"name": "market-gateway", "version": VERSION, "paths": paths}
     return Response(orjson.dumps(content, option=orjson.OPT_INDENT_2), media_type="application/json")
 
@@ -199,6 +247,11 @@ async def refuse_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     body = {**error_body(ValidationFailed(error.detail)), "requestId": request.state.request_id}
     return Response(orjson.dumps(body), error.status_code, error.headers, media_type="application/json")
+
+
+async def forget(request: Request, error: Exception) -> Response:
+    """The client left in the middle of its request."""
+    return Response(status_code=400)
 
 
 async def fail(request: Request, error: Exception) -> Response:

@@ -10,7 +10,10 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from gateway import app, logs
+from uvicorn import Server
+
+from gateway import app, logs, metrics
+from gateway.http import HttpLimits
 from gateway.server import listen, loop_factory, server
 from gateway.settings import PREFIX, Settings, SettingsError, VenueSettings, load
 from gateway.state import VERSION
@@ -85,7 +88,23 @@ async def serve_until_stopped(settings: Settings, *, about: str = "") -> None:
         sys.stderr.write(
             f"market-gateway {VERSION} on http://{settings.host}:{port} ({', '.join(settings.exchanges)})\n{about}"
         )
-        await server(app.create(settings), command_bytes=settings.limits.command_bytes).serve(sockets=[listening])
+        await gateway_server(settings).serve(sockets=[listening])
+
+
+def gateway_server(settings: Settings) -> Server:
+    limits, root = settings.limits, app.App(settings)
+    return server(
+        root,
+        command_bytes=limits.command_bytes,
+        compression=settings.compression == "shared",
+        http=HttpLimits(
+            head_seconds=limits.head_seconds, body_seconds=limits.body_seconds, body_bytes=limits.body_bytes
+        ),
+        admit=root.door.admit,
+        left=root.door.left,
+        refused=lambda status: metrics.REFUSED.labels(status).inc(),
+        breached=lambda kind: metrics.BREACHES.labels(kind).inc(),
+    )
 
 
 async def serve_simulated(settings: Settings) -> None:

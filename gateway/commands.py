@@ -49,6 +49,14 @@ class Plain(Wire):
     id: Id | None = None
 
 
+class Rest(Wire):
+    """``pause`` and ``resume``, of the given topics or of all."""
+
+    op: Literal["pause", "resume"]
+    id: Id | None = None
+    topics: list[Any] | None = None
+
+
 class Ping(Wire):
     op: Literal["ping"]
     id: Id | None = None
@@ -62,13 +70,15 @@ class Hello(Wire):
     token: Annotated[str, StringConstraints(max_length=4096)] | None = None
 
 
-Command = One | Batch | Plain | Ping | Hello
+Command = One | Batch | Plain | Rest | Ping | Hello
 MODELS: dict[str, type[Command]] = {
     "subscribe": One,
     "unsubscribe": One,
     "snapshot": One,
     "unsubscribeAll": Plain,
     "list": Plain,
+    "pause": Rest,
+    "resume": Rest,
     "ping": Ping,
     "hello": Hello,
 }

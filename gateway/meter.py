@@ -9,9 +9,7 @@ unmasked, decoded or refused for its form.
 from collections.abc import Callable
 from typing import NamedTuple
 
-from gateway.replies import CLOSE_TOO_BIG
-
-CLOSE_POLICY = 1008
+from gateway.replies import CLOSE_POLICY, CLOSE_TOO_BIG
 
 MAX_FRAGMENTS = 256  # of one message
 CONTROL_BURST, CONTROL_RATE = 64, 10.0  # pings, pongs and closes at once; a second after that

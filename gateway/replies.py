@@ -4,10 +4,13 @@ from typing import Any
 
 from exchanges.errors import GatewayError
 
+CLOSE_POLICY = 1008
 CLOSE_TOO_BIG = 1009
 CLOSE_RESTART = 1012
+CLOSE_BAD_COMMANDS = 4005
 CLOSE_NO_PONG = 4100
 CLOSE_SLOW = 4101
+CLOSE_COMMAND_RATE = 4103
 
 # Codes without a status (NOT_SUBSCRIBED, SUBSCRIPTION_LIMIT) are never an answer to a REST request.
 STATUSES = {

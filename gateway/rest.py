@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from exchanges.errors import GatewayError, InvalidMessage, InvalidTopic, ValidationFailed
+from exchanges.errors import GatewayError, InvalidMessage, InvalidTopic, RateLimited, ValidationFailed
 from exchanges.instrument import Instrument
 from gateway.commands import Name
 from gateway.state import Gateway
@@ -150,10 +150,14 @@ async def read(request: Request, model: type[B]) -> B:
     """The request's body.
 
     Raises:
+        RateLimited: this client asks too often.
         InvalidMessage, ValidationFailed: what is wrong and what is allowed.
         HTTPException: it is too large.
     """
-    limit = request.app.state.gateway.limits.body_bytes
+    gateway: Gateway = request.app.state.gateway
+    if wait := gateway.requests.take(gateway.address_of(request.scope)):
+        raise RateLimited("too many requests", retry_after=wait)
+    limit = gateway.limits.body_bytes
     content = bytearray()
     async for chunk in request.stream():
         content += chunk

@@ -2,8 +2,9 @@
 
 ``GatewayProtocol`` is uvicorn's own websocket protocol; it passes itself into the ASGI ``state``, where the endpoint
 finds it. What it touches of uvicorn 0.54 beyond the ASGI and asyncio contracts: the constructor's three keywords and
-``app_state``; ``transport``, ``loop``, ``close_sent``, ``disconnected``; ``shutdown()``. A test
-fails on a version without them (``tests/gateway/test_server.py``).
+``app_state``; ``transport``, ``loop``, ``conn``, ``queue``, ``config``, ``close_sent``, ``close_timer``,
+``disconnected``, ``handshake_initiated``, ``handshake_complete``, ``read_paused``, ``request``, ``response``,
+``scope``, ``handle_ping()``; ``shutdown()``. A test fails on a version without them (``tests/gateway/test_server.py``).
 
 Interleaving is safe because uvicorn too writes whole frames and never fragments what it sends. No data frame may follow
 our close frame, so every way to a close detaches the writer first.
@@ -12,12 +13,17 @@ our close frame, so every way to a close detaches the writer first.
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol, cast
 
 from uvicorn import Config, Server
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
 
-from topics.frame import close_frame
+from gateway.http import HttpLimits, HttpProtocol, Peer
+from gateway.meter import Breach, FrameMeter
+from topics.frame import WINDOW_BITS, close_frame
 
 HIGH_WATER = 32 * 1024
 # Else the kernel takes about 4 MB for a client that reads nothing before asyncio hears of it.
@@ -25,6 +31,8 @@ NOTSENT_LOWAT = 16 * 1024
 TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset; abort() alone leaves the kernel sending
 SHUTDOWN_GRACE = 1.0
+FAREWELL = 1.0  # seconds a client that broke a bound has to read why, before it is reset
+UNREAD_PONGS = 64 * 1024  # bytes waiting for a client from which on its pings are not answered
 BACKLOG = 2048
 
 
@@ -41,10 +49,53 @@ class Sink(Protocol):
 class GatewayProtocol(WebSocketsSansIOProtocol):
     """Implements ``writer.Connection``; the endpoint finds it as ``state["connection"]``."""
 
-    def __init__(self, config: Config, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        server_state: Any,
+        app_state: dict[str, Any],
+        _loop: Any = None,
+        *,
+        left: Callable[[], None] = lambda: None,
+        breached: Callable[[str], None] = lambda kind: None,
+    ) -> None:
+        """Take over from HTTP.
+
+        Args:
+            left: to be called once, when the connection is over.
+            breached: told the kind of bound that a client broke.
+        """
         super().__init__(config, server_state, {**app_state, "connection": self}, _loop)
         self._sink: Sink | None = None
+        self._left = left
+        self._breached = breached
+        self._meter = FrameMeter(self.loop.time, max_message=config.ws_max_size)
         self.last_received = self.loop.time()
+        if config.ws_per_message_deflate:  # uvicorn's own keeps a history for each client: 34 KB, and no shared frame
+            self.conn.available_extensions = [
+                ServerPerMessageDeflateFactory(
+                    server_no_context_takeover=True,
+                    client_no_context_takeover=True,
+                    server_max_window_bits=WINDOW_BITS,
+                    client_max_window_bits=WINDOW_BITS,
+                    compress_settings={"memLevel": 5},
+                )
+            ]
+
+    @property
+    def deflated(self) -> bool:
+        """It negotiated compressed frames that share nothing; known after the handshake."""
+        return any(
+            isinstance(one, PerMessageDeflate)
+            and one.local_no_context_takeover
+            and one.local_max_window_bits >= WINDOW_BITS
+            for one in self.conn.extensions
+        )
+
+    @property
+    def write(self) -> Callable[[bytes], object]:
+        """The transport's own ``write``, for whole frames, from ``attach`` until ``sink.gone()``."""
+        return self.transport.write
 
     def attach(self, sink: Sink) -> None:
         """From here on ``write`` may be used, until ``sink.gone()``."""
@@ -53,15 +104,14 @@ class GatewayProtocol(WebSocketsSansIOProtocol):
         connection = self.transport.get_extra_info("socket")
         if connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
             connection.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
+        # Nobody asks for the handshake any more, and it is 7 KB a connection.
+        self.request = self.response = cast(Any, None)
+        self.scope["headers"] = []
 
     def detach(self) -> None:
         sink, self._sink = self._sink, None
         if sink is not None:
             sink.gone()
-
-    def write(self, data: bytes) -> None:
-        if self._sink is not None and not self.transport.is_closing():
-            self.transport.write(data)
 
     @property
     def buffered(self) -> int:
@@ -90,13 +140,44 @@ class GatewayProtocol(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         self.last_received = self.loop.time()
+        # The first call brings the handshake, which is no frame.
+        if self.handshake_initiated and (breach := self._meter.feed(data)) is not None:
+            self._end(breach)
+            return
         super().data_received(data)
         if self._sink is not None and (self.close_sent or self.transport.is_closing()):
             self.detach()
 
+    def handle_ping(self) -> None:
+        if self.buffered < UNREAD_PONGS:
+            super().handle_ping()
+        else:
+            self.conn.data_to_send()  # the pong, for one who does not read
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._left()
         self.detach()
         super().connection_lost(exc)
+
+    def _end(self, breach: Breach) -> None:
+        """Say why, and let go without a reset, which would eat the reason: what still comes is thrown away."""
+        if self.close_sent or self.transport.is_closing():
+            return
+        self.detach()
+        self._breached(breach.kind)
+        if not self.handshake_complete:
+            self.transport.abort()
+            return
+        self.conn.fail(breach.code, breach.reason)
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": breach.code, "reason": breach.reason})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.close_timer = self.loop.call_later(FAREWELL, self.transport.abort)
 
     def shutdown(self) -> None:
         self.detach()
@@ -114,17 +195,36 @@ class GatewayProtocol(WebSocketsSansIOProtocol):
         await super().send(message)
 
 
-def server(app: Any, *, command_bytes: int) -> Server:
-    """The HTTP server for ``app``, to be run on a socket of ours (``serve(sockets=[…])``)."""
+def server(
+    app: Any,
+    *,
+    command_bytes: int,
+    compression: bool = False,
+    http: HttpLimits | None = None,
+    admit: Callable[[Peer], str | None] = lambda peer: None,
+    left: Callable[[Peer], None] = lambda peer: None,
+    refused: Callable[[int], None] = lambda status: None,
+    breached: Callable[[str], None] = lambda kind: None,
+) -> Server:
+    """The HTTP server for ``app``, to be run on a socket of ours (``serve(sockets=[…])``).
+
+    Args:
+        command_bytes: of one websocket message.
+        compression: offer compressed frames, shared by all who take them.
+        http: bounds of a request, see ``http.py``.
+        admit: asked once for each TCP connection; gives why it is refused, None: it is not.
+        left: told once, when an admitted connection is over.
+        refused: told the HTTP status of each refusal that the app does not see.
+        breached: told the kind of bound that a websocket client broke.
+    """
     config = Config(
         app,
         loop="none",
-        http="h11",  # httptools has no limit on a request's head
-        ws=cast(Any, GatewayProtocol),
+        http=cast(Any, partial(HttpProtocol, limits=http or HttpLimits(), admit=admit, left=left, refused=refused)),
+        ws=cast(Any, partial(GatewayProtocol, breached=breached)),
         ws_max_size=command_bytes,
         ws_ping_interval=None,  # one sweep for all connections, not two timers each
-        ws_per_message_deflate=False,
-        h11_max_incomplete_event_size=16 * 1024,
+        ws_per_message_deflate=compression,
         access_log=False,
         log_config=None,
         server_header=False,

@@ -50,15 +50,29 @@ class VenueSettings(Section):
 class LimitSettings(Section):
     """The limits of docs/protocol.md; stated in ``hello``."""
 
+    connections: int = Field(default=5_000, ge=1)
+    connections_per_address: int = Field(default=0, ge=0)  # websockets; 0: any number
+    accept_rate: float = Field(default=200.0, gt=0)  # new connections a second
+    accept_burst: int = Field(default=1_000, ge=1)
     subscriptions_per_connection: int = Field(default=200, ge=1)
     topics_per_batch: int = Field(default=100, ge=1)
     command_bytes: int = Field(default=64 * 1024, ge=1024)
+    command_rate: float = Field(default=20.0, gt=0)  # a second
+    command_burst: int = Field(default=100, ge=1)
+    command_delays: int = Field(default=120, ge=0)  # commands in a row that wait for their turn
+    command_refusals: int = Field(default=20, ge=1)  # after them; then the connection ends
+    bad_commands: int = Field(default=50, ge=1)  # in a row; then the connection ends
+    head_seconds: float = Field(default=10.0, gt=0)
     body_bytes: int = Field(default=64 * 1024, ge=1024)
+    body_seconds: float = Field(default=15.0, gt=0)
+    request_rate: float = Field(default=20.0, gt=0)  # REST requests a second of one address
+    request_burst: int = Field(default=40, ge=1)
     feeds: int = Field(default=2_000, ge=1)
     linger: float = Field(default=30.0, ge=0)  # seconds
     heartbeat: float = Field(default=15.0, gt=0)  # seconds
     pending_bytes: int = Field(default=1024 * 1024, ge=64 * 1024)  # owed to one client
     stall: float = Field(default=10.0, gt=0)  # seconds without progress of a client that is owed something
+    lag: float = Field(default=30.0, gt=0)  # seconds a client may be behind at a stretch
     ping_interval: float = Field(default=20.0, gt=0)  # seconds
     ping_timeout: float = Field(default=20.0, gt=0)  # seconds
 
@@ -72,6 +86,8 @@ class Settings(BaseSettings):
     default_exchange: str = "hyperliquid"
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()  # addresses or networks
+    compression: Literal["off", "shared"] = "off"
     node: str = "gateway-1"
     log_format: Literal["json", "console"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -83,7 +99,7 @@ class Settings(BaseSettings):
     bybit: VenueSettings = VenueSettings()
     hyperliquid: VenueSettings = VenueSettings()
 
-    @field_validator("exchanges", "allowed_origins", "allowed_hosts", mode="before")
+    @field_validator("exchanges", "allowed_origins", "allowed_hosts", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         """Comma-separated in the environment, a list in TOML."""
@@ -95,6 +111,13 @@ class Settings(BaseSettings):
         unknown = sorted(set(names) - set(VENUES))
         if unknown or not names:
             raise ValueError(f"unknown exchange {', '.join(unknown) or '(none given)'}; known: {', '.join(VENUES)}")
+        return names
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            ipaddress.ip_network(name)
         return names
 
     @field_validator("cache_dir", mode="before")

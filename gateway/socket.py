@@ -10,11 +10,13 @@ from secrets import token_hex
 from typing import Any
 
 import orjson
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.types import Receive, Scope, Send
 
 from exchanges.errors import (
     GatewayError,
     Internal,
+    InvalidCommand,
+    InvalidMessage,
     NotSubscribed,
     RateLimited,
     SubscriptionLimit,
@@ -23,9 +25,10 @@ from exchanges.errors import (
 )
 from exchanges.venue import CHANNELS
 from gateway import commands, metrics
-from gateway.commands import Batch, Hello, One, Ping, Plain, TopicRequest
-from gateway.replies import error_body
-from gateway.server import GatewayProtocol
+from gateway.commands import Batch, Hello, One, Ping, Plain, Rest, TopicRequest
+from gateway.connection import ClientConnection, connection_of
+from gateway.limits import Commands
+from gateway.replies import CLOSE_BAD_COMMANDS, CLOSE_COMMAND_RATE, error_body
 from gateway.state import Gateway
 from gateway.writer import Writer
 from topics.frame import frame
@@ -38,57 +41,75 @@ PROTOCOL = 1
 SNAPSHOT_INTERVAL = 1.0  # seconds between two snapshots of one topic on request
 
 
-async def serve(websocket: WebSocket) -> None:
-    """Serve one client until it leaves."""
-    gateway: Gateway = websocket.app.state.gateway
-    await websocket.accept()
-    session = Session(gateway, websocket.state.connection)
+async def serve(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one client, whose handshake may be accepted, until it leaves."""
+    await send({"type": "websocket.accept"})
+    connection = connection_of(scope, send)
+    session = Session(gateway, connection)
     gateway.sessions.add(session)
     metrics.CLIENTS.inc()
     try:
-        while True:
-            message = await websocket.receive()
-            if message["type"] == "websocket.disconnect":
-                break
+        while (message := await receive())["type"] != "websocket.disconnect":
             await session.handle(message.get("text") or message.get("bytes") or b"")
-    except WebSocketDisconnect:
-        log.debug("client_gone", extra={"connection": session.name})
     finally:
         metrics.CLIENTS.dec()
         gateway.sessions.discard(session)
         session.close()
+        connection.detach()
 
 
 class Session:
     """One client's subscriptions."""
 
-    def __init__(self, gateway: Gateway, connection: GatewayProtocol) -> None:
+    __slots__ = ("_asleep", "_bad", "_gateway", "_keys", "_rate", "_snapshots", "name", "writer")
+
+    def __init__(self, gateway: Gateway, connection: ClientConnection) -> None:
+        limits = gateway.limits
         self.name = f"c_{token_hex(6)}"
         self._gateway = gateway
         self._keys: dict[TopicKey, Upstream] = {}
+        self._asleep: set[TopicKey] = set()
         self._snapshots: dict[TopicKey, float] = {}  # loop time of the last one asked for
-        self.writer = Writer(
-            connection, gateway.manager.tick, max_pending=gateway.limits.pending_bytes, failed=self._failed
+        self._bad = 0  # commands in a row
+        self._rate = Commands(
+            rate=limits.command_rate,
+            burst=limits.command_burst,
+            delays=limits.command_delays,
+            refusals=limits.command_refusals,
+            clock=asyncio.get_running_loop().time,
         )
+        self.writer = Writer(connection, gateway.manager.tick, max_pending=limits.pending_bytes, failed=self._failed)
         connection.attach(self.writer)
 
     async def handle(self, text: str | bytes) -> None:
         """Carry out one command and answer it, whatever it is."""
+        wait = self._rate.take()
+        if wait:
+            metrics.DELAYED.inc()
+            await asyncio.sleep(wait)
         received_ms = self._gateway.clock_ms()
         message: Any = None
         about: dict[str, Any] = {}
         try:
             message = commands.read(text)
             about = {"id": commands.identity(message), "op": message.get("op")}
+            if wait is None:
+                raise RateLimited("too many commands", retry_after=self._rate.retry_after)
             command = commands.parse(message)
             metrics.COMMANDS.labels(command.op).inc()
             await self._carry_out(command, received_ms)
+            self._bad = 0
         except GatewayError as error:
             self._error(error, **_concerning(message, about))
+            self._bad += isinstance(error, (InvalidMessage, InvalidCommand))
         except Exception:
             reference = token_hex(8)
             log.exception("command_failed", extra={"connection": self.name, "ref": reference})
             self._error(Internal("something went wrong on our side", ref=reference), **about)
+        if self._rate.hopeless:
+            self._end(CLOSE_COMMAND_RATE, "too many commands")
+        elif self._bad >= self._gateway.limits.bad_commands:
+            self._end(CLOSE_BAD_COMMANDS, "too many bad commands")
 
     def close(self) -> None:
         for key in list(self._keys):
@@ -98,9 +119,19 @@ class Session:
     def check(self, now: float) -> None:
         """Once a second: heartbeat, ping, and the end of a client that stalls. ``now`` is loop time."""
         limits = self._gateway.limits
-        self.writer.check(now, stall=limits.stall, ping_interval=limits.ping_interval, ping_timeout=limits.ping_timeout)
+        self.writer.check(
+            now,
+            stall=limits.stall,
+            lag=limits.lag,
+            ping_interval=limits.ping_interval,
+            ping_timeout=limits.ping_timeout,
+        )
         if self.writer.extended and now - self.writer.sent_at >= limits.heartbeat:
             self._send(type="heartbeat", time=self._gateway.clock_ms())
+
+    def _end(self, code: int, reason: str) -> None:
+        self._gateway.manager.tick.write_now(self.writer)  # the error that says why
+        self.writer.cut(code, reason)
 
     async def _carry_out(self, command: commands.Command, received_ms: int) -> None:
         match command:
@@ -116,6 +147,8 @@ class Session:
                 self._unsubscribe_all(command.id)
             case Plain():
                 self._list(command.id)
+            case Rest():
+                self._rest(command)
             case Ping():
                 self._pong(command, received_ms)
             case Hello():
@@ -141,6 +174,9 @@ class Session:
         metrics.SUBSCRIPTIONS.labels(key.channel).inc()
         self._about(key, upstream, type="subscribed", **echo)
         snapshot = request.channel != "trades" if request.snapshot is None else request.snapshot
+        await self.writer.drained()  # a batch of deep books goes out as fast as the client takes it
+        if key not in self._keys:
+            return  # it ended meanwhile
         await upstream.join(key, self.writer, snapshot=snapshot, rewind=request.rewind)
 
     def _unsubscribe(self, request: TopicRequest, **echo: Any) -> None:
@@ -160,6 +196,24 @@ class Session:
             raise RateLimited(f"one snapshot of a topic every {SNAPSHOT_INTERVAL:g} s", retry_after=wait)
         self._snapshots[key] = now
         await self._keys[key].snapshot(key, self.writer)
+
+    def _rest(self, command: Rest) -> None:
+        """Pause or resume the given topics, or all."""
+        keys = list(self._keys)
+        if command.topics is not None:
+            keys = [self._resolve(commands.parse_topic(item))[0] for item in command.topics]
+        if unknown := [key for key in keys if key not in self._keys]:
+            raise NotSubscribed("this connection has no such subscription", topic=unknown[0].topic)
+        for key in keys:
+            if command.op == "pause" and key not in self._asleep:
+                self._asleep.add(key)
+                self._keys[key].sleep(key, self.writer)
+            elif command.op == "resume" and key in self._asleep:
+                self._asleep.discard(key)
+                self._keys[key].wake(key, self.writer)
+        if self.writer.extended:
+            topics = [{"channel": key.channel, "topic": key.topic} for key in keys]
+            self._send(type=f"{command.op.removesuffix('e')}ed", id=command.id, topics=topics)
 
     async def _batch(self, command: Batch) -> None:
         limit = self._gateway.limits.topics_per_batch
@@ -191,12 +245,14 @@ class Session:
 
     def _leave(self, key: TopicKey) -> None:
         del self._keys[key]
+        self._asleep.discard(key)
         self._snapshots.pop(key, None)
         metrics.SUBSCRIPTIONS.labels(key.channel).dec()
         self._gateway.manager.leave(key, self.writer)
 
     def _failed(self, key: TopicKey, error: GatewayError, gone: bool) -> None:
         if gone and self._keys.pop(key, None) is not None:
+            self._asleep.discard(key)
             metrics.SUBSCRIPTIONS.labels(key.channel).dec()
         self._error(error, channel=key.channel, topic=key.topic)
 
@@ -216,7 +272,7 @@ class Session:
             self._send(type="pong", id=command.id, t=command.t, rx=received_ms, tx=self._gateway.clock_ms())
 
     def _hello(self, id: str | int | None) -> None:
-        self.writer.extended = True
+        self.writer.knows_more()
         gateway = self._gateway
         self._send(
             type="hello",

@@ -4,6 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from gateway.limits import Addresses, Door, Proxies, Requests
 from gateway.settings import LimitSettings
 from topics.history import History
 from topics.manager import Manager
@@ -21,11 +25,20 @@ class Gateway:
     manager: Manager
     history: History
     limits: LimitSettings
+    door: Door
+    addresses: Addresses
+    requests: Requests
+    proxies: Proxies
     node: str
     clock_ms: Callable[[], int]
     started_ms: int
     draining: bool = False
     sessions: "set[Session]" = field(default_factory=set)
+
+    def address_of(self, scope: Scope) -> str:
+        """Whose request it is, as far as that can be known; empty: it came over a Unix socket."""
+        peer = scope.get("client")
+        return self.proxies.client(peer[0], Headers(scope=scope).getlist("x-forwarded-for")) if peer else ""
 
     @property
     def server(self) -> str:
@@ -36,12 +49,16 @@ class Gateway:
         """As stated in ``hello``; bytes, counts and ms."""
         limits = self.limits
         return {
+            "connections": limits.connections,
             "subscriptions": limits.subscriptions_per_connection,
             "topicsPerBatch": limits.topics_per_batch,
             "commandBytes": limits.command_bytes,
+            "commandsPerSecond": limits.command_rate,
+            "commandBurst": limits.command_burst,
             "feeds": limits.feeds,
             "pendingBytes": limits.pending_bytes,
             "stallMs": round(limits.stall * 1000),
+            "lagMs": round(limits.lag * 1000),
             "pingIntervalMs": round(limits.ping_interval * 1000),
             "pingTimeoutMs": round(limits.ping_timeout * 1000),
             "lingerMs": round(limits.linger * 1000),

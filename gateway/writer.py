@@ -1,9 +1,12 @@
-"""A client's socket as a topic's ``Subscriber``: one joined write a turn, bounded, cut when it stalls.
+"""A client's socket as a topic's ``Subscriber``: what it is owed is bounded, and it is cut when it stalls.
 
-It writes to the transport itself (see ``server.py``), because an ASGI ``send`` is an await and a write per message.
+Frames go to the transport itself (see ``server.py``), because an ASGI ``send`` is an await and a write per message. A
+socket that takes no more is told to the tick, which keeps what its topics bring meanwhile; so all that a stalled client
+holds here is what its transport had when it stopped, and the direct answers it asked for since.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
@@ -14,15 +17,28 @@ from topics.fanout import Tick
 from topics.frame import PING, frame
 from topics.key import TopicKey
 
+log = logging.getLogger("gateway.writer")
+
 PING_FRAME = frame(b"", PING)
 
 
 class Connection(Protocol):
     """What a writer needs of the server's protocol object."""
 
-    last_received: float  # loop time of the last byte from the client
+    @property
+    def last_received(self) -> float:
+        """Loop time of the last byte from the client."""
+        ...
 
-    def write(self, data: bytes) -> None: ...
+    @property
+    def deflated(self) -> bool:
+        """It negotiated compressed frames."""
+        ...
+
+    @property
+    def write(self) -> Callable[[bytes], object]:
+        """Takes whole frames while the connection is attached."""
+        ...
 
     def cut(self, code: int, reason: str) -> None:
         """End the connection now: a close frame if it would go out at once, then a reset."""
@@ -36,6 +52,21 @@ class Connection(Protocol):
 
 class Writer:
     """Implements ``topics.fanout.Subscriber`` for one client."""
+
+    __slots__ = (
+        "_buffered",
+        "_connection",
+        "_drained",
+        "_failed",
+        "_max_pending",
+        "_progress_at",
+        "_tick",
+        "closed",
+        "deflated",
+        "extended",
+        "stopped_at",
+        "write",
+    )
 
     peak = 0  # most bytes ever owed to one client of this process
 
@@ -51,73 +82,110 @@ class Writer:
         self._tick = tick
         self._max_pending = max_pending
         self._failed = failed
-        self._pending: list[bytes] = []
-        self._pending_bytes = 0
-        self._scheduled = False
-        self.paused_at: float | None = None  # loop time since which the client takes nothing
-        self.sent_at = asyncio.get_running_loop().time()
+        self.write = connection.write
+        self.stopped_at: float | None = None  # loop time since which its socket takes no more
+        self._buffered, self._progress_at = 0, 0.0
+        self._drained: asyncio.Event | None = None
         self.closed = False
         self.extended = False  # it said hello
+        self.deflated = connection.deflated
+
+    @property
+    def stopped(self) -> bool:
+        return self.stopped_at is not None
+
+    @property
+    def sent_at(self) -> float:
+        """Loop time of the last write."""
+        return self._tick.sent_at(self)
 
     def push(self, frames: bytes) -> None:
+        """Write whole frames at the end of this turn; they wait for nothing."""
         if self.closed:
             return
-        self._pending.append(frames)
-        self._pending_bytes += len(frames)
-        owed = self._pending_bytes + self._connection.buffered
-        if owed > Writer.peak:
-            Writer.peak = owed
-            metrics.PENDING_PEAK.set(owed)
-        if owed > self._max_pending:
+        self._tick.push(self, frames)
+        if self.stopped and self._owed(len(frames)) > self._max_pending:
             self.cut(CLOSE_SLOW, "more is owed than this client may fall behind")
-        elif not self._scheduled and self.paused_at is None:
-            self._schedule()
 
     def failed(self, key: TopicKey, error: GatewayError, *, gone: bool) -> None:
         self._failed(key, error, gone)
 
+    def broke(self, error: Exception) -> None:
+        log.warning("write_failed", extra={"error": repr(error)})
+        self.cut(CLOSE_SLOW, "the connection broke")
+
+    def knows_more(self) -> None:
+        """It said hello."""
+        if not self.extended:
+            self.extended = True
+            self._tick.changed(self)
+
     def paused(self) -> None:
         """The transport's buffer is full."""
-        self.paused_at = asyncio.get_running_loop().time()
+        if self.stopped_at is None and not self.closed:
+            self.stopped_at = self._progress_at = asyncio.get_running_loop().time()
+            self._buffered = self._connection.buffered
+            metrics.STOPPED.inc()
+            self._tick.stop(self)
 
     def resumed(self) -> None:
-        self.paused_at = None
-        if self._pending and not self._scheduled and not self.closed:
-            self._schedule()
+        if self.stopped_at is not None:
+            self._moving()
+            if not self.closed:
+                self._tick.drained(self)
 
     def gone(self) -> None:
         """The connection has ended; nothing is written any more."""
         self.closed = True
-        self._pending.clear()
-        self._pending_bytes = 0
+        self._tick.forget(self)
+        if self.stopped_at is not None:
+            self._moving()
 
     def cut(self, code: int, reason: str) -> None:
         if not self.closed:
             metrics.CLOSED.labels(code).inc()
             self._connection.cut(code, reason)  # calls gone()
 
-    def check(self, now: float, *, stall: float, ping_interval: float, ping_timeout: float) -> None:
+    async def drained(self) -> None:
+        """Wait until its socket takes data, or has ended."""
+        while self.stopped_at is not None:
+            if self._drained is None:
+                self._drained = asyncio.Event()
+            await self._drained.wait()
+
+    def check(self, now: float, *, stall: float, lag: float, ping_interval: float, ping_timeout: float) -> None:
         """Once a second: cut who stalls or is silent, ping the others. Times are seconds of the loop's clock."""
         silent = now - self._connection.last_received
-        if self.paused_at is not None and now - self.paused_at >= stall:
-            self.cut(CLOSE_SLOW, f"nothing was read for {stall:g} s")
-        elif silent >= ping_interval + ping_timeout:
+        if self.stopped_at is not None and self._stalls(now, stall, lag):
+            return
+        if silent >= ping_interval + ping_timeout:
             self.cut(CLOSE_NO_PONG, f"no pong for {ping_timeout:g} s")
         elif silent >= ping_interval and not self.closed:
-            self._connection.write(PING_FRAME)
+            self.write(PING_FRAME)
 
-    def _schedule(self) -> None:
-        self._scheduled = True
-        self._tick.write(self._flush)
+    def _stalls(self, now: float, stall: float, lag: float) -> bool:
+        owed = self._owed(0)
+        if owed < self._buffered:
+            self._progress_at = now
+        self._buffered = owed
+        if now - self._progress_at >= stall:
+            self.cut(CLOSE_SLOW, f"nothing was read for {stall:g} s")
+        elif self.stopped_at is not None and now - self.stopped_at >= lag:
+            self.cut(CLOSE_SLOW, f"behind for {lag:g} s")
+        elif owed > self._max_pending:
+            self.cut(CLOSE_SLOW, "more is owed than this client may fall behind")
+        return self.closed
 
-    def _flush(self) -> None:
-        self._scheduled = False
-        if not self._pending or self.paused_at is not None or self.closed:
-            return
-        pending, self._pending = self._pending, []
-        self._pending_bytes = 0
-        data = pending[0] if len(pending) == 1 else b"".join(pending)
-        metrics.WRITES.inc()
-        metrics.BYTES_OUT.inc(len(data))
-        self.sent_at = asyncio.get_running_loop().time()
-        self._connection.write(data)
+    def _owed(self, more: int) -> int:
+        owed = self._connection.buffered + more
+        if owed > Writer.peak:
+            Writer.peak = owed
+            metrics.PENDING_PEAK.set(owed)
+        return owed
+
+    def _moving(self) -> None:
+        self.stopped_at = None
+        metrics.STOPPED.dec()
+        if self._drained is not None:
+            self._drained.set()
+            self._drained = None

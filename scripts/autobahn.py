@@ -33,13 +33,14 @@ from tests.system import processes  # noqa: E402  # from the project's folder
 
 WSTEST = ROOT / ".venv-autobahn" / "bin" / "wstest"
 AGENT = "gateway"  # our name in the suite's report
-LEFT_OUT = ("9.*", "12.*", "13.*")
+ALL, LEFT_OUT = ("*",), ("9.*", "12.*", "13.*")
+CASES = 247  # of ALL: the suite does not report a case whose handshake was refused
 # A close frame amid a fragmented message: websockets answers 1002 and not 1000, which the RFC leaves open.
 KNOWN = {"7.1.5"}
 VERDICTS = ("OK", "NON-STRICT", "INFORMATIONAL", "FAILED")
-SUITE_TIMEOUT = 600.0
+SUITE_TIMEOUT = 300.0  # seconds; a run takes twelve
 BEGUN = re.compile(r"^Running test case ID (\S+) for agent", re.MULTILINE)
-UNREACHABLE = re.compile(r"^Connection to .* failed", re.MULTILINE)  # then the suite ends early, as if all were well
+UNREACHABLE = re.compile(r"^Connection to .* failed", re.MULTILINE)  # then the suite ends early, as if all was well
 
 Results = Mapping[str, str]  # verdict by case
 
@@ -56,12 +57,14 @@ def main() -> None:
         results = run(arguments.wstest, url, cases=arguments.cases, out=arguments.out or Path(temporary))
     print(summary(results, seconds=time.monotonic() - began))
     failed = {case for case, each in results.items() if each == "FAILED"}
-    sys.exit(bool(failed - KNOWN) or not results)
+    if arguments.cases == ALL and len(results) != CASES:
+        sys.exit(f"there should have been {CASES}")
+    sys.exit(bool(failed - KNOWN))
 
 
 def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--cases", nargs="+", default=["*"], help='like "5.*" or 7.1.5')
+    options.add_argument("--cases", nargs="+", default=ALL, help='like "5.*" or 7.1.5')
     options.add_argument("--out", type=Path, help="a folder that keeps the suite's report: index.html, a page per case")
     options.add_argument("--wstest", type=Path, default=WSTEST, help="the suite's command")
     return options
@@ -80,10 +83,9 @@ def run(wstest: Path, url: str, *, cases: Sequence[str], out: Path) -> Results:
     (out / "index.json").unlink(missing_ok=True)  # of an earlier run
     written = out / "specification.json"
     written.write_text(json.dumps(specification))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     suite = subprocess.run(
         [wstest, "--mode", "fuzzingclient", "--spec", written],
-        env=environment,
+        env={name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
         capture_output=True,
         text=True,
         timeout=SUITE_TIMEOUT,

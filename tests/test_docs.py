@@ -85,8 +85,8 @@ def test_every_endpoint_is_in_the_protocol_and_no_other_is() -> None:
     documented = {
         name.split()[1] for name in names(section("docs/protocol.md", "REST")) if name.startswith(("GET", "POST"))
     }
-    routes = {route.path for route in app.create(Settings.model_construct()).routes}
-    assert documented | {"/v1/ws"} == routes
+    routes = {route.path for route in app.App(Settings.model_construct()).http.routes}
+    assert documented == routes
 
 
 def test_every_header_that_pages_may_read_is_in_the_protocol() -> None:

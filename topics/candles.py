@@ -1,6 +1,7 @@
 """Candles of one instrument and timeframe as frames: rows, what is known of each beside them, repairs apart."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import orjson
@@ -11,7 +12,7 @@ from topics.key import Cursor, TopicKey
 from topics.ring import Ring, Row
 from topics.topic import Topic
 from topics.trade_sequence import Mended
-from topics.wire import candle_json
+from topics.wire import candle_data, candle_json, candle_meta
 
 
 class Candles:
@@ -85,17 +86,17 @@ class Candles:
         if not self._pending:
             return False
         states, self._pending = self._pending, {}
-        self._store(cursor, states, received_ms, self._topic.encode)
+        self._store(cursor, states, received_ms, unseen=True)
         return True
 
     def publish(self, cursor: Cursor, received_ms: int) -> bool:
         """Repairs apart, and after what they repair."""
         if self._pending:
             states, self._pending = self._pending, {}
-            self._store(cursor, states, received_ms, self._topic.publish)
+            self._store(cursor, states, received_ms)
         else:
             states, self._repairs = self._repairs, {}
-            self._store(cursor, states, received_ms, self._topic.publish, repair=True)
+            self._store(cursor, states, received_ms, repair=True)
         return bool(self._repairs)
 
     async def first_frame(self, topic: Topic, cursor: Cursor, *, snapshot: bool, rewind: int) -> bytes | None:
@@ -104,7 +105,9 @@ class Candles:
             return None
         # The rows are as of the end of the read, and more may have been published while it took place.
         newest = self._newest or cursor
-        return topic.encode(newest, _data(rows), event_ms=None, received_ms=self._received_ms, beside=_meta(rows))
+        return topic.encode(
+            newest, candle_data(rows), event_ms=None, received_ms=self._received_ms, beside=candle_meta(rows)
+        )
 
     def close(self) -> None:
         self.ring.close()
@@ -114,28 +117,22 @@ class Candles:
         cursor: Cursor,
         states: dict[int, State],
         received_ms: int,
-        encode: Callable[..., bytes],
         *,
         repair: bool = False,
+        unseen: bool = False,
     ) -> None:
+        """Remember a frame of these; ``unseen``: nobody is there to be sent it."""
         self._newest, self._received_ms = cursor, received_ms
         rows = [row_of(state) for _, state in sorted(states.items())]
-        beside: dict[str, Any] = {**({"repair": True} if repair else {}), **_meta(rows)}
-        payload = encode(cursor, _data(rows), event_ms=None, received_ms=received_ms, beside=beside)
+        beside: dict[str, Any] = {**({"repair": True} if repair else {}), **candle_meta(rows)}
+        tell = self._topic.encode if unseen else partial(self._topic.publish, rows=[(row, repair) for row in rows])
+        payload = tell(cursor, candle_data(rows), event_ms=None, received_ms=received_ms, beside=beside)
         self.ring.append(cursor, payload, rows)
 
 
 def row_of(state: State) -> Row:
     meta = {"closed": state.closed, "complete": state.complete, "source": state.source}
     return candle_json(state.candle)._replace(meta=orjson.dumps(meta))
-
-
-def _data(rows: Sequence[Row]) -> list[orjson.Fragment]:
-    return [orjson.Fragment(row.payload) for row in rows]
-
-
-def _meta(rows: Sequence[Row]) -> dict[str, Any]:
-    return {"meta": [orjson.Fragment(row.meta) for row in rows]}
 
 
 def _by_time(states: Iterable[State]) -> dict[int, State]:

@@ -201,7 +201,7 @@ class Manager:
         if before is not None:
             told = frame(status_json({"scope": "exchange", "exchange": name}, status))
             for subscriber in self._audience(name):
-                subscriber.push(told)
+                self.tick.push(subscriber, told)
 
     def _audience(self, exchange: str) -> set[Subscriber]:
         upstreams = [upstream for upstream, _ in self._running.values() if upstream.exchange == exchange]

@@ -17,3 +17,6 @@ STATES = Counter(
 )
 TEXT_FILLS = Counter("gateway_book_text_fills", "Books asked of REST for the venue's own decimals", ["exchange"])
 RING_BYTES = Gauge("gateway_ring_bytes", "Bytes held by all rings")
+WRITES = Counter("gateway_writes", "Writes to websocket clients")
+BYTES_OUT = Counter("gateway_bytes_out", "Bytes written to websocket clients")
+LAGGED = Counter("gateway_clients_lagged", "Times that a client which had fallen behind lost something by it")

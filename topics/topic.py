@@ -1,13 +1,15 @@
 """One topic: its key, its encoder and its subscribers. An event becomes bytes here, once, however many watch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from topics import metrics
-from topics.fanout import Fanout, Tick
+from topics.backlog import BookBacklog, CandleBacklog, TradeBacklog
+from topics.fanout import Backlog, Fanout, Tick
 from topics.frame import frame
 from topics.key import Cursor, TopicKey
-from topics.wire import DataEncoder
+from topics.ring import Row
+from topics.wire import DataEncoder, candle_data, candle_meta
 
 
 class Topic:
@@ -15,7 +17,8 @@ class Topic:
 
     def __init__(self, key: TopicKey, tick: Tick, *, clock_ms: Callable[[], int]) -> None:
         self.key = key
-        self.fanout = Fanout(tick)
+        self.show: Callable[[], bytes | None] = lambda: None  # a book's view as last sent; its view sets it
+        self.fanout = Fanout(tick, self._backlog())
         self._encoder = DataEncoder(key)
         self._clock_ms = clock_ms
         self._encoded = metrics.FRAMES.labels(key.exchange, key.channel)
@@ -43,8 +46,28 @@ class Topic:
         event_ms: int | None,
         received_ms: int,
         beside: Mapping[str, Any] | None = None,
+        rows: Sequence[Any] = (),
     ) -> bytes:
-        """Encode ``data`` once and send it to every subscriber at the end of this turn; gives the JSON."""
+        """Encode ``data`` once and send it to every subscriber at the end of this turn; gives the JSON.
+
+        ``rows``: what those who are behind will have missed by it.
+        """
         payload = self.encode(cursor, data, event_ms=event_ms, received_ms=received_ms, beside=beside)
-        self.fanout.send(frame(payload))
+        self.fanout.send(cursor, frame(payload), rows)
         return payload
+
+    def _backlog(self) -> Backlog:
+        match self.key.channel:
+            case "trades":
+                return TradeBacklog(self.key)
+            case "ohlcv":
+                return CandleBacklog(self.key, self._encode_candles)
+            case "orderbook":
+                return BookBacklog(self.key, self._show_book)
+
+    def _show_book(self) -> bytes | None:
+        return self.show()
+
+    def _encode_candles(self, cursor: Cursor, rows: Sequence[Row], repair: bool) -> bytes:
+        beside = {**({"repair": True} if repair else {}), **candle_meta(rows)}
+        return self.encode(cursor, candle_data(rows), event_ms=None, received_ms=self._clock_ms(), beside=beside)

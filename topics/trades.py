@@ -82,7 +82,8 @@ class Trades:
 
     def publish(self, cursor: Cursor, received_ms: int) -> bool:
         rows, event_ms = self._take()
-        self.ring.append(cursor, self._topic.publish(cursor, rows, event_ms=event_ms, received_ms=received_ms))
+        payload = self._topic.publish(cursor, rows, event_ms=event_ms, received_ms=received_ms, rows=rows)
+        self.ring.append(cursor, payload)
         return False
 
     async def first_frame(self, topic: Topic, cursor: Cursor, *, snapshot: bool, rewind: int) -> bytes | None:

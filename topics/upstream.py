@@ -77,6 +77,7 @@ class Upstream:
         self._received_ms = 0
         self._waiting: dict[tuple[TopicKey, Subscriber], Waiting] = {}
         self._joining: set[tuple[TopicKey, Subscriber]] = set()  # their first frame is being read
+        self._asleep: set[tuple[TopicKey, Subscriber]] = set()  # they asked for a pause
         self._tasks: set[asyncio.Task[None]] = set()
         self._events = metrics.EVENTS.labels(exchange, stream.channel)
 
@@ -154,7 +155,9 @@ class Upstream:
             return  # it left meanwhile
         topic.fanout.add(subscriber)
         if first is not None:
-            subscriber.push(frame(first))
+            self._tick.push(subscriber, frame(first))
+        if (key, subscriber) in self._asleep:
+            self._tick.sleep(subscriber, topic.fanout)
 
     async def snapshot(self, key: TopicKey, subscriber: Subscriber) -> None:
         """Give ``subscriber``, which has joined, a full frame now.
@@ -167,12 +170,24 @@ class Upstream:
         self.settle()
         topic = self.content.topic(key)
         payload = await self.content.first_frame(topic, self.cursor, snapshot=True, rewind=0)
-        topic.fanout.flush()  # what is due to the others of this turn comes before it
         if payload is not None:
-            subscriber.push(frame(payload))
+            topic.fanout.push_in_order(subscriber, frame(payload))
+
+    def sleep(self, key: TopicKey, subscriber: Subscriber) -> None:
+        """Send ``subscriber``, which has the topic, none of its data until it wakes."""
+        self._asleep.add((key, subscriber))
+        if subscriber in (fanout := self.content.topic(key).fanout).members:
+            self._tick.sleep(subscriber, fanout)
+
+    def wake(self, key: TopicKey, subscriber: Subscriber) -> None:
+        """Bring it up to date, then go on."""
+        self._asleep.discard((key, subscriber))
+        if subscriber in (fanout := self.content.topic(key).fanout).members:
+            self._tick.wake(subscriber, fanout)
 
     def leave(self, key: TopicKey, subscriber: Subscriber, now: float) -> None:
         """No frame after this. ``now`` is loop time."""
+        self._asleep.discard((key, subscriber))
         self._waiting.pop((key, subscriber), None)
         self._joining.discard((key, subscriber))
         self.content.topic(key).fanout.remove(subscriber)
@@ -270,7 +285,7 @@ class Upstream:
             topic.fanout.tell(told[topic.key])
         for key, subscriber in [*self._waiting, *self._joining]:
             if subscriber.extended:
-                subscriber.push(told.get(key) or self._status_frame(key))
+                self._tick.push(subscriber, told.get(key) or self._status_frame(key))
 
     def _status_frame(self, key: TopicKey) -> bytes:
         return frame(status_json({"scope": "topic", "channel": key.channel, "topic": key.topic}, self.status))
@@ -326,7 +341,7 @@ class Upstream:
         for topic in self.content.topics():
             payload = gap_json(topic.key, self.cursor, gap)
             self.content.ring.append(self.cursor, payload)
-            topic.fanout.tell(frame(payload))
+            topic.fanout.declare(self.cursor, frame(payload))
 
     def _flow(self) -> None:
         self._flowing = self._begun = True

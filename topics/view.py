@@ -55,6 +55,7 @@ class View:
         self._frames: Whole | Chain = (
             Chain(topic, newest, levels=levels, clock=self._now) if self.exact else Whole(topic, newest, levels=levels)
         )
+        topic.show = lambda: self.snapshot("conflated")
         self._wanted_until = self._now() + TEXTS_LINGER if self.exact else -inf
 
     @property

@@ -43,6 +43,15 @@ def candle_json(candle: Candle) -> Row:
     return Row(candle.open_time_ms, orjson.dumps(row))
 
 
+def candle_data(rows: Sequence[Row]) -> list[orjson.Fragment]:
+    return [orjson.Fragment(row.payload) for row in rows]
+
+
+def candle_meta(rows: Sequence[Row]) -> dict[str, Any]:
+    """What a frame of candles says beside them."""
+    return {"meta": [orjson.Fragment(row.meta) for row in rows]}
+
+
 def book_view(book: OrderBook, symbol: str, *, levels: int) -> dict[str, Any]:
     """CCXT's order book: the best ``levels`` of each side, best first."""
     bids, asks = book.bids.rows(levels), book.asks.rows(levels)
@@ -132,7 +141,58 @@ def gap_json(key: TopicKey, cursor: Cursor, gap: Gap) -> bytes:
 
 
 def is_gap(payload: bytes) -> bool:
-    return payload.startswith(b'{"type":"gap"')
+    return payload.startswith(GAP)
+
+
+def is_gap_frame(frame: bytes) -> bool:
+    return frame.find(GAP, 2, 10 + len(GAP)) > 0
+
+
+GAP = b'{"type":"gap"'
+
+
+def missed_json(
+    key: TopicKey,
+    mark: Any,
+    until: Cursor,
+    *,
+    missing: int,
+    events: int,
+    summary: Mapping[str, Any] | None,
+    backfilled: bool,
+) -> bytes:
+    """A ``gap`` frame's JSON for one client that was behind: no event of the feed, so it has no cursor of its own.
+
+    ``events``: frames of the feed that it is not sent, all of them between ``from`` and ``to``.
+    """
+    more = {} if summary is None else {"summary": summary}
+    return orjson.dumps(
+        {
+            "type": "gap",
+            "channel": key.channel,
+            "topic": key.topic,
+            "reason": mark.reason,
+            "from": {"cursor": str(mark.cursor), "time": None},
+            "to": {"cursor": str(until), "time": None},
+            "missing": missing,
+            "backfilled": backfilled,
+            "rows": 0,
+            "events": events,
+            **more,
+        }
+    )
+
+
+def loss_row(key: TopicKey, mark: Any, until: Cursor, *, missing: int, events: int) -> dict[str, Any]:
+    """The same in a few words, for ``lagged_json``."""
+    place = {"from": str(mark.cursor), "to": str(until)}
+    return {"channel": key.channel, "topic": key.topic, **place, "missing": missing, "events": events}
+
+
+def lagged_json(losses: Sequence[Mapping[str, Any]]) -> bytes:
+    """A ``warning`` frame's JSON: a client was too slow, and what that cost it."""
+    message = "you read too slowly: newer data took the place of what you had not taken"
+    return orjson.dumps({"type": "warning", "code": "CLIENT_LAGGED", "message": message, "topics": losses})
 
 
 class Status(NamedTuple):

@@ -23,16 +23,20 @@ class Reader:
 
     def __init__(self, *, extended: bool = False) -> None:
         self.extended = extended  # it said hello
+        self.deflated = self.stopped = False
         self.pushes = 0
         self.payloads: list[bytes] = []  # the JSON of each frame
         self.errors: list[tuple[TopicKey, GatewayError, bool]] = []
         # The library's own parser, so that our framing is not its own judge.
         self._parser = ClientProtocol(parse_uri("ws://127.0.0.1/"), state=State.OPEN, max_size=None)
 
-    def push(self, frames: bytes) -> None:
+    def write(self, frames: bytes) -> None:
         self.pushes += 1
         self._parser.receive_data(frames)
         self.payloads += [bytes(frame.data) for frame in self._parser.events_received()]
+
+    def broke(self, error: Exception) -> None:
+        raise error
 
     def failed(self, key: TopicKey, error: GatewayError, *, gone: bool) -> None:
         self.errors.append((key, error, gone))
@@ -64,11 +68,19 @@ class Clock:
 
 
 class Turns:
-    """The loop's turns for a ``Tick``, taken by the test."""
+    """The loop's turns and its time for a ``Tick``, taken by the test."""
 
     def __init__(self) -> None:
         self._due: list[Callable[[], None]] = []
-        self.tick = Tick(call_soon=self._due.append)
+        self._later: list[tuple[float, Callable[[], None]]] = []
+        self.now = 1_000.0
+        self.tick = Tick(self, clock=lambda: self.now)
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._due.append(callback)
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> None:
+        self._later.append((self.now + delay, callback))
 
     def take(self) -> bool:
         """Run what was due; False if nothing was."""
@@ -84,6 +96,12 @@ class Turns:
         while self.take():
             count += 1
         return count
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass; what is due then is due in the next turn."""
+        self.now += seconds
+        self._due += [callback for at, callback in self._later if at <= self.now]
+        self._later = [(at, callback) for at, callback in self._later if at > self.now]
 
 
 async def turns(count: int = 6) -> None:
