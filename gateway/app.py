@@ -38,6 +38,7 @@ log = logging.getLogger("gateway.app")
 
 EXPOSED_HEADERS = ("X-Request-Id", "X-Topic-State", "X-Cursor", "X-Data-Age-Ms", "Retry-After")
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+SWEPT_AT_ONCE = 500  # sessions, between two turns of the loop
 FIRST_CATALOGUE = 3.0  # seconds the start waits for catalogues, so that a first request seldom comes too early
 
 
@@ -62,8 +63,7 @@ class App:
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         gateway: Gateway = self.http.state.gateway
         await receive()  # the request to connect
-        headers = Headers(scope=scope)
-        if not origins.allowed(headers.get("origin"), headers.get("host"), origins=self._origins, hosts=self._hosts):
+        if not self._same_house(Headers(scope=scope)):
             message = f"pages of this origin may not connect; {origins.SETTING} lists those that may"
             body = {"code": "FORBIDDEN", "message": message, "retryable": False}
             await deny(send, "origin", 403, body)
@@ -77,6 +77,10 @@ class App:
             await socket.serve(gateway, scope, receive, send)
         finally:
             gateway.addresses.leave(address)
+
+    def _same_house(self, headers: Headers) -> bool:
+        origin, host = headers.get("origin"), headers.get("host")
+        return origins.allowed(origin, host, origins=self._origins, hosts=self._hosts)
 
 
 def http(settings: Settings, door: Door) -> Starlette:
@@ -199,12 +203,14 @@ async def stop(tasks: list[asyncio.Task[None]]) -> None:
 
 async def sweep(gateway: Gateway) -> None:
     """One timer for all connections: heartbeats, pings, stalled clients."""
-    loop = asyncio.get_running_loop()
+    loop, quiet = asyncio.get_running_loop(), gateway.limits.ping_interval
     while True:
         await asyncio.sleep(1.0)
-        now = loop.time()
-        for session in list(gateway.sessions):
-            session.check(now)
+        for number, session in enumerate(list(gateway.sessions)):
+            if session.writer.needs_look(loop.time(), quiet):
+                session.check(loop.time())
+            if number % SWEPT_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
 
 def door_of(limits: LimitSettings) -> Door:

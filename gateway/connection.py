@@ -8,14 +8,15 @@ an await each and a task a client.
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
-from starlette.types import Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from gateway.writer import Connection
 from topics.frame import TEXT, unframed
 
 HIGH_WATER = 32 * 1024
+FAREWELL = 1.0  # seconds that a close frame may take
 
 
 class Sink(Protocol):
@@ -33,17 +34,21 @@ class ClientConnection(Connection, Protocol):
         """From here on frames may be written, until ``sink.gone()``."""
         ...
 
-    def detach(self) -> None:
+    async def receive(self) -> Any:
+        """The next ASGI message; a disconnect also when we ended the connection."""
+        ...
+
+    async def end(self) -> None:
         """Nothing is written any more."""
         ...
 
 
-def connection_of(scope: Scope, send: Send) -> ClientConnection:
+def connection_of(scope: Scope, receive: Receive, send: Send) -> ClientConnection:
     """The way to the client of an accepted websocket."""
     found: ClientConnection | None = scope.get("state", {}).get("connection")
     if found is not None:
         return found
-    return AsgiConnection(send)
+    return AsgiConnection(receive, send)
 
 
 class AsgiConnection:
@@ -51,11 +56,12 @@ class AsgiConnection:
 
     deflated = False
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive, self._send = receive, send
         self._sink: Sink | None = None
         self._queue: deque[tuple[int, bytes]] = deque()
         self._some = asyncio.Event()
+        self._stuck = asyncio.Event()  # it is to end, and takes no close frame
         self._close: tuple[int, str] | None = None
         self._paused = False
         self.buffered = 0
@@ -78,12 +84,28 @@ class AsgiConnection:
         if self.buffered > HIGH_WATER:
             self._queue.clear()
             self._sending.cancel()
+            self._stuck.set()
         self._some.set()
         self._tell_gone()
 
-    def detach(self) -> None:
-        self._sending.cancel()
+    def dismiss(self, code: int, reason: str) -> None:
+        self.cut(code, reason)
+
+    async def receive(self) -> Any:
+        asking, stuck = asyncio.ensure_future(self._receive()), asyncio.ensure_future(self._stuck.wait())
+        try:
+            await asyncio.wait((asking, stuck), return_when=asyncio.FIRST_COMPLETED)
+            return asking.result() if asking.done() else {"type": "websocket.disconnect", "code": 1006}
+        finally:
+            asking.cancel()
+            stuck.cancel()
+
+    async def end(self) -> None:
         self._tell_gone()
+        if self._close is None:
+            self._sending.cancel()
+        await asyncio.wait((self._sending,), timeout=FAREWELL)
+        self._sending.cancel()
 
     def _write(self, data: bytes) -> None:
         for opcode, payload in unframed(data):

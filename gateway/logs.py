@@ -28,11 +28,12 @@ def configure(form: Literal["json", "console"], level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    logging.getLogger("uvicorn.error").addFilter(is_no_denial)
+    logging.getLogger("uvicorn.error").addFilter(is_ours)
     for chatty in ("httpx2", "httpcore2", "websockets", "uvicorn.error"):
         logging.getLogger(chatty).setLevel("WARNING")
 
 
-def is_no_denial(record: logging.LogRecord) -> bool:
-    """uvicorn calls every handshake we refuse an error of the application, and any web page can make us refuse one."""
-    return "without completing handshake" not in record.getMessage()
+def is_ours(record: logging.LogRecord) -> bool:
+    """uvicorn calls what any client or web page can make it do an error of the application: not ours."""
+    message = record.getMessage()
+    return "without completing handshake" not in message and "Invalid UTF-8 sequence" not in message

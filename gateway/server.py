@@ -2,9 +2,10 @@
 
 ``GatewayProtocol`` is uvicorn's own websocket protocol; it passes itself into the ASGI ``state``, where the endpoint
 finds it. What it touches of uvicorn 0.54 beyond the ASGI and asyncio contracts: the constructor's three keywords and
-``app_state``; ``transport``, ``loop``, ``conn``, ``queue``, ``config``, ``close_sent``, ``close_timer``,
+``app_state``; ``transport``, ``loop``, ``conn``, ``queue``, ``writable``, ``config``, ``close_sent``, ``close_timer``,
 ``disconnected``, ``handshake_initiated``, ``handshake_complete``, ``read_paused``, ``request``, ``response``,
-``scope``, ``handle_ping()``; ``shutdown()``. A test fails on a version without them (``tests/gateway/test_server.py``).
+``scope``, ``handle_ping()``, ``handle_parser_exception()``; ``receive()``, ``send()``, ``shutdown()``. A test fails
+on a version without them (``tests/gateway/test_server.py``).
 
 Interleaving is safe because uvicorn too writes whole frames and never fragments what it sends. No data frame may follow
 our close frame, so every way to a close detaches the writer first.
@@ -23,6 +24,7 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPe
 
 from gateway.http import HttpLimits, HttpProtocol, Peer
 from gateway.meter import Breach, FrameMeter
+from gateway.replies import CLOSE_TOO_BIG
 from topics.frame import WINDOW_BITS, close_frame
 
 HIGH_WATER = 32 * 1024
@@ -46,6 +48,52 @@ class Sink(Protocol):
     def gone(self) -> None: ...
 
 
+class Mailbox:
+    """What uvicorn needs of an ``asyncio.Queue``, for one reader, in 0.1 KB where that has 3."""
+
+    __slots__ = ("_items", "_waiter")
+
+    def __init__(self) -> None:
+        self._items: list[Any] = []  # seldom more than one: reading is paused while there is one
+        self._waiter: asyncio.Future[None] | None = None
+
+    def put_nowait(self, item: Any) -> None:
+        self._items.append(item)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def get(self) -> Any:
+        while not self._items:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        self._waiter = None
+        return self._items.pop(0)
+
+    def empty(self) -> bool:
+        return not self._items
+
+
+class Gate:
+    """What uvicorn needs of an ``asyncio.Event``, likewise; made when somebody first has to wait."""
+
+    __slots__ = ("_closed",)
+
+    def __init__(self) -> None:
+        self._closed: asyncio.Event | None = None
+
+    def clear(self) -> None:
+        self._closed = self._closed or asyncio.Event()
+
+    def set(self) -> None:
+        closed, self._closed = self._closed, None
+        if closed is not None:
+            closed.set()
+
+    async def wait(self) -> None:
+        if self._closed is not None:
+            await self._closed.wait()
+
+
 class GatewayProtocol(WebSocketsSansIOProtocol):
     """Implements ``writer.Connection``; the endpoint finds it as ``state["connection"]``."""
 
@@ -66,6 +114,7 @@ class GatewayProtocol(WebSocketsSansIOProtocol):
             breached: told the kind of bound that a client broke.
         """
         super().__init__(config, server_state, {**app_state, "connection": self}, _loop)
+        self.queue, self.writable = cast(Any, Mailbox()), cast(Any, Gate())
         self._sink: Sink | None = None
         self._left = left
         self._breached = breached
@@ -128,6 +177,17 @@ class GatewayProtocol(WebSocketsSansIOProtocol):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.transport.abort()
 
+    def dismiss(self, code: int, reason: str) -> None:
+        """Say why, and let go without a reset, which would eat the reason: what still comes is thrown away."""
+        self.detach()
+        if self.disconnected or self.close_sent or self.transport.is_closing():
+            return
+        self.conn.fail(code, reason)
+        self._let_go(code, reason)
+
+    async def end(self) -> None:
+        self.detach()
+
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._sink is not None:
@@ -145,8 +205,11 @@ class GatewayProtocol(WebSocketsSansIOProtocol):
             self._end(breach)
             return
         super().data_received(data)
-        if self._sink is not None and (self.close_sent or self.transport.is_closing()):
+        if self.close_sent or self.transport.is_closing():
             self.detach()
+            if self.close_timer is None and not self.disconnected:
+                # A close waits for what is buffered, and a peer may never take it.
+                self.close_timer = self.loop.call_later(FAREWELL, self.transport.abort)
 
     def handle_ping(self) -> None:
         if self.buffered < UNREAD_PONGS:
@@ -154,22 +217,33 @@ class GatewayProtocol(WebSocketsSansIOProtocol):
         else:
             self.conn.data_to_send()  # the pong, for one who does not read
 
+    def handle_parser_exception(self) -> None:
+        """uvicorn closes at once, and with a reset if the client is still sending."""
+        close = self.conn.close_sent
+        self.detach()
+        self._breached("too_big" if close is not None and close.code == CLOSE_TOO_BIG else "protocol")
+        if close is None or not self.handshake_complete:
+            self.transport.abort()
+        else:
+            self._let_go(close.code, close.reason)
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._left()
         self.detach()
         super().connection_lost(exc)
 
     def _end(self, breach: Breach) -> None:
-        """Say why, and let go without a reset, which would eat the reason: what still comes is thrown away."""
         if self.close_sent or self.transport.is_closing():
             return
-        self.detach()
         self._breached(breach.kind)
-        if not self.handshake_complete:
+        if self.handshake_complete:
+            self.dismiss(breach.code, breach.reason)
+        else:
+            self.detach()
             self.transport.abort()
-            return
-        self.conn.fail(breach.code, breach.reason)
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": breach.code, "reason": breach.reason})
+
+    def _let_go(self, code: int, reason: str) -> None:
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
         if self.read_paused:

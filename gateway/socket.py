@@ -44,18 +44,19 @@ SNAPSHOT_INTERVAL = 1.0  # seconds between two snapshots of one topic on request
 async def serve(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one client, whose handshake may be accepted, until it leaves."""
     await send({"type": "websocket.accept"})
-    connection = connection_of(scope, send)
+    connection = connection_of(scope, receive, send)
     session = Session(gateway, connection)
     gateway.sessions.add(session)
     metrics.CLIENTS.inc()
     try:
-        while (message := await receive())["type"] != "websocket.disconnect":
+        # What a client sent before it was cut is not carried out after it.
+        while not session.writer.closed and (message := await connection.receive())["type"] != "websocket.disconnect":
             await session.handle(message.get("text") or message.get("bytes") or b"")
     finally:
         metrics.CLIENTS.dec()
         gateway.sessions.discard(session)
         session.close()
-        connection.detach()
+        await connection.end()
 
 
 class Session:
@@ -107,9 +108,9 @@ class Session:
             log.exception("command_failed", extra={"connection": self.name, "ref": reference})
             self._error(Internal("something went wrong on our side", ref=reference), **about)
         if self._rate.hopeless:
-            self._end(CLOSE_COMMAND_RATE, "too many commands")
+            self.writer.dismiss(CLOSE_COMMAND_RATE, "too many commands")
         elif self._bad >= self._gateway.limits.bad_commands:
-            self._end(CLOSE_BAD_COMMANDS, "too many bad commands")
+            self.writer.dismiss(CLOSE_BAD_COMMANDS, "too many bad commands")
 
     def close(self) -> None:
         for key in list(self._keys):
@@ -128,10 +129,6 @@ class Session:
         )
         if self.writer.extended and now - self.writer.sent_at >= limits.heartbeat:
             self._send(type="heartbeat", time=self._gateway.clock_ms())
-
-    def _end(self, code: int, reason: str) -> None:
-        self._gateway.manager.tick.write_now(self.writer)  # the error that says why
-        self.writer.cut(code, reason)
 
     async def _carry_out(self, command: commands.Command, received_ms: int) -> None:
         match command:

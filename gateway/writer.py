@@ -44,6 +44,10 @@ class Connection(Protocol):
         """End the connection now: a close frame if it would go out at once, then a reset."""
         ...
 
+    def dismiss(self, code: int, reason: str) -> None:
+        """End the connection so that a client which is still sending can read why."""
+        ...
+
     @property
     def buffered(self) -> int:
         """Bytes written that the kernel has not taken."""
@@ -146,12 +150,23 @@ class Writer:
             metrics.CLOSED.labels(code).inc()
             self._connection.cut(code, reason)  # calls gone()
 
+    def dismiss(self, code: int, reason: str) -> None:
+        """As ``cut``, of one that may be in the midst of sending: what was pushed and the code reach it."""
+        if not self.closed:
+            metrics.CLOSED.labels(code).inc()
+            self._tick.write_now(self)
+            self._connection.dismiss(code, reason)
+
     async def drained(self) -> None:
         """Wait until its socket takes data, or has ended."""
         while self.stopped_at is not None:
             if self._drained is None:
                 self._drained = asyncio.Event()
             await self._drained.wait()
+
+    def needs_look(self, now: float, quiet: float) -> bool:
+        """Whether ``check`` could find anything; asked of every client every second."""
+        return self.extended or self.stopped_at is not None or now - self._connection.last_received >= quiet
 
     def check(self, now: float, *, stall: float, lag: float, ping_interval: float, ping_timeout: float) -> None:
         """Once a second: cut who stalls or is silent, ping the others. Times are seconds of the loop's clock."""

@@ -16,6 +16,8 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from operator import length_hint
 from typing import Any, Literal, NamedTuple, Protocol
 
 from exchanges.errors import GatewayError
@@ -227,9 +229,9 @@ class Cohort:
         self.topics, self.extended, self.deflated = key
         self.seats: dict[Seat, None] = {}
         self.due: list[bytes] = []  # of the round that begins
-        self.job: bytes | None = None  # what its members are being written, while the round is under way
+        self.job: Job | None = None  # while the round is under way
         self.sent_at = 0.0  # seconds of the clock
-        self._cached: tuple[Seat, ...] | None = None
+        self._cached: tuple[tuple[Seat, ...], tuple[Callable[[bytes], object], ...]] | None = None
 
     def add(self, seat: "Seat") -> None:
         self.seats[seat] = None
@@ -239,12 +241,53 @@ class Cohort:
         del self.seats[seat]
         self._cached = None
 
-    def rotated(self, number: int) -> tuple["Seat", ...]:
-        """The members, each round beginning with another one: the last has to wait for all the others."""
+    def begin(self, number: int, now: float) -> "Job":
+        """The round's write of what is due. Each begins with another member: the last waits for all the others."""
+        due, self.due = self.due, []
         if self._cached is None:
-            self._cached = tuple(self.seats)
-        first = number * 127 % len(self._cached)
-        return self._cached[first:] + self._cached[:first]
+            self._cached = tuple(self.seats), tuple(seat.write for seat in self.seats)
+        seats, writes = self._cached
+        first = number * 127 % len(seats)
+        data = due[0] if len(due) == 1 else b"".join(due)
+        self.job = Job(self, data, seats[first:] + seats[:first], [*writes[first:], *writes[:first]])
+        self.sent_at = now
+        return self.job
+
+
+class Job:
+    """One cohort's write of a round, as far as it has come."""
+
+    __slots__ = ("_seats", "_writes", "cohort", "data", "left")
+
+    def __init__(
+        self, cohort: Cohort, data: bytes, seats: tuple["Seat", ...], writes: list[Callable[[bytes], object]]
+    ) -> None:
+        self.cohort, self.data = cohort, data
+        self._seats, self._writes = seats, writes
+        self.left = iter(writes)  # nothing of a seat is touched for a write: it is far away from the processor
+
+    @property
+    def place(self) -> int:
+        """How many have had their write, or are having it."""
+        return len(self._writes) - length_hint(self.left)
+
+    @property
+    def current(self) -> "Seat":
+        """Whose write is under way."""
+        return self._seats[self.place - 1]
+
+    def pull(self, seat: "Seat") -> bool:
+        """Whether its write was still to come; it is not made any more."""
+        try:
+            place = self._seats.index(seat, self.place)
+        except ValueError:
+            return False
+        self._writes[place] = _no_write
+        return True
+
+
+def _no_write(data: bytes) -> None:
+    """In the place of one that was written to apart, or has gone."""
 
 
 CohortKey = tuple[frozenset[Fanout], bool, bool]
@@ -260,7 +303,6 @@ class Seat:
         "extended",
         "pending",
         "sent_at",
-        "served",
         "subscriber",
         "taken",
         "topics",
@@ -276,7 +318,6 @@ class Seat:
         self.cohort: Cohort | None = None
         self.taken: dict[Fanout, int] = {}  # frames of this round it has had, or came after
         self.pending: list[bytes] = []
-        self.served = 0  # number of the round in which it was last written to
         self.sent_at = 0.0  # seconds of the clock
 
 
@@ -304,8 +345,7 @@ class Tick:
         self._returned: dict[Seat, None] = {}  # to be brought up to date
         self._cohorts: dict[CohortKey, Cohort] = {}
         self._touched: list[Cohort] = []  # they are due something of the round that begins
-        self._jobs: deque[tuple[Cohort, bytes, tuple[Seat, ...]]] = deque()  # what is left of the round under way
-        self._place = 0  # in the first job's seats
+        self._jobs: deque[Job] = deque()  # what is left of the round under way
         self._round = 0
         self._began = self._open_at = 0.0  # seconds of the clock
 
@@ -378,7 +418,8 @@ class Tick:
         seat = self._seats.pop(subscriber, None)
         if seat is None:
             return
-        seat.served = self._round
+        if seat.cohort is not None and seat.cohort.job is not None:
+            seat.cohort.job.pull(seat)
         self._quit(seat)
         for fanout in list(seat.topics):
             fanout.members.pop(subscriber, None)
@@ -434,9 +475,8 @@ class Tick:
         """Serve it apart until the round's end, beginning with what it is still due of a round under way."""
         cohort = seat.cohort
         if cohort is not None:
-            if cohort.job is not None and seat.served != self._round:
-                seat.served = self._round
-                self._write(seat, cohort.job)
+            if cohort.job is not None and cohort.job.pull(seat):
+                self._write(seat, cohort.job.data)
             seat.sent_at = max(seat.sent_at, cohort.sent_at)
             self._quit(seat)
             for fanout in cohort.topics:
@@ -505,11 +545,7 @@ class Tick:
         for fanout in active:
             _guard(fanout.hand_on)
         touched, self._touched = self._touched, []
-        for cohort in touched:
-            due, cohort.due = cohort.due, []
-            cohort.job = due[0] if len(due) == 1 else b"".join(due)
-            cohort.sent_at = now
-            self._jobs.append((cohort, cohort.job, cohort.rotated(self._round)))
+        self._jobs += [cohort.begin(self._round, now) for cohort in touched if cohort.seats]
         returned, self._returned = self._returned, {}
         for seat in returned:
             if not seat.subscriber.stopped:
@@ -558,7 +594,6 @@ class Tick:
             seat.taken.clear()
             cohort.add(seat)
             seat.cohort = cohort
-            seat.served = self._round  # it takes part from the next round on
 
     def _write_pending(self, now: float) -> None:
         pending, self._pending = self._pending, {}
@@ -571,27 +606,25 @@ class Tick:
         """Go on with the round, for as long as a turn may take."""
         if not self._jobs:
             return
-        number, clock = self._round, self._clock
+        clock = self._clock
         until = clock() + WRITE_TIME
         while self._jobs:
-            cohort, data, seats = self._jobs[0]
-            while self._place < len(seats):
-                part = seats[self._place : self._place + WRITES_BETWEEN_LOOKS]
-                self._place += len(part)
-                for seat in part:
-                    if seat.served != number:
-                        seat.served = number
-                        try:
-                            seat.write(data)
-                        except Exception as error:  # one client's end must not be felt by the next one
-                            seat.subscriber.broke(error)
-                metrics.WRITES.inc(len(part))
-                metrics.BYTES_OUT.inc(len(part) * len(data))
-                if clock() >= until:
-                    return
-            cohort.job = None
+            job, data = self._jobs[0], self._jobs[0].data
+            before = job.place
+            late = False
+            while not late and length_hint(job.left):
+                try:
+                    for write in islice(job.left, WRITES_BETWEEN_LOOKS):
+                        write(data)
+                except Exception as error:  # one client's end must not be felt by the next one
+                    job.current.subscriber.broke(error)
+                late = clock() >= until
+            metrics.WRITES.inc(job.place - before)
+            metrics.BYTES_OUT.inc((job.place - before) * len(data))
+            if length_hint(job.left):
+                return
+            job.cohort.job = None
             self._jobs.popleft()
-            self._place = 0
         now = clock()
         took = now - self._began
         if took >= LINGER_FROM:

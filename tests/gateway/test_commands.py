@@ -83,9 +83,9 @@ def test_anything_else_is_no_message(text: str | bytes) -> None:
     assert caught.value.code == "INVALID_MESSAGE"
 
 
-@pytest.mark.parametrize("op", [None, "", "Subscribe", "resume", 5, ["ping"], {"op": "ping"}, True])
+@pytest.mark.parametrize("op", [None, "", "Subscribe", "wake", 5, ["ping"], {"op": "ping"}, True])
 def test_an_unknown_operation_is_refused_with_the_known_ones(op: Any) -> None:
-    allowed = ["hello", "list", "ping", "snapshot", "subscribe", "unsubscribe", "unsubscribeAll"]
+    allowed = ["hello", "list", "pause", "ping", "resume", "snapshot", "subscribe", "unsubscribe", "unsubscribeAll"]
 
     assert refusal({"op": op}) == ("INVALID_COMMAND", "op", allowed)
 

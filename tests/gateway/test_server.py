@@ -6,103 +6,149 @@ frame, and what becomes of a peer that does not read.
 
 import asyncio
 import importlib.metadata
+import re
 import socket
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any, Literal, cast
 
 import pytest
 import uvloop
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
-from starlette.websockets import WebSocket
-from uvicorn import Config
+from starlette.types import Receive, Scope, Send
+from uvicorn import Config, Server
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosedError
 from websockets.frames import Close, Frame, Opcode
 from websockets.streams import StreamReader
 
+from gateway import server as server_module
+from gateway.connection import ClientConnection, connection_of
+from gateway.http import HttpProtocol
 from gateway.server import HIGH_WATER, GatewayProtocol, listen, loop_factory, server
 from gateway.writer import PING_FRAME, Writer
+from topics.backlog import TradeBacklog
 from topics.fanout import Fanout, Tick
 from topics.frame import frame
+from topics.key import Cursor, TopicKey
 
 # What ``GatewayProtocol`` uses of uvicorn's protocol beyond ASGI and asyncio; see the module's docstring.
-ATTRIBUTES = ("transport", "loop", "close_sent", "disconnected", "app_state")
-METHODS = ("pause_writing", "resume_writing", "data_received", "connection_lost", "shutdown", "send")
+ATTRIBUTES = (
+    *("app_state", "transport", "loop", "conn", "queue", "config", "close_sent", "close_timer", "disconnected"),
+    *("handshake_initiated", "handshake_complete", "read_paused", "request", "response", "scope"),
+)
+METHODS = ("handle_ping", "handle_parser_exception", "receive", "send", "shutdown")
+ASYNCIO_METHODS = ("pause_writing", "resume_writing", "data_received", "connection_lost")
 HANDSHAKE = (
     b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 PATIENCE = 5.0  # seconds after which a test gives up
 
+Way = Literal["raw", "asgi"]  # our own protocol's writes, or the fallback for any other server
 Scenario = Callable[[], Awaitable[None]]
+EACH_LOOP = pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 
 
 def on_each_loop(scenario: Scenario) -> Callable[..., None]:
-    @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+    @EACH_LOOP
     def test(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
-        async def within_time() -> None:
-            async with asyncio.timeout(2 * PATIENCE):
-                await scenario()
-
-        with asyncio.Runner(loop_factory=loop) as runner:
-            runner.run(within_time())
+        run(scenario, loop)
 
     return test
+
+
+def in_each_way(scenario: Callable[[Way], Awaitable[None]]) -> Callable[..., None]:
+    """The scenario on each loop, over our protocol and over the fallback."""
+
+    @EACH_LOOP
+    @pytest.mark.parametrize("way", ["raw", "asgi"])
+    def test(way: Way, loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+        run(partial(scenario, way), loop)
+
+    return test
+
+
+def run(scenario: Scenario, loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    async def within_time() -> None:
+        async with asyncio.timeout(2 * PATIENCE):
+            await scenario()
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(within_time())
 
 
 class Door:
     """An endpoint whose clients all get what is sent to one topic; a text they send is echoed the ASGI way."""
 
-    def __init__(self, *, max_pending: int = 1024 * 1024) -> None:
+    def __init__(self) -> None:
         self.tick = Tick()
-        self.topic = Fanout(self.tick)
+        self.topic = Fanout(self.tick, TradeBacklog(TopicKey("scripted", "trades", "BTC/USDT", ())))
+        self.sent = 0  # events
         self.writers: list[Writer] = []
-        self.connections: list[GatewayProtocol] = []
+        self.connections: list[ClientConnection] = []
         self.ended = 0  # endpoints that have returned
         self.busy = asyncio.Event()  # set while an endpoint is busy with a command
         self.done = asyncio.Event()  # set by a test to end that
-        self._max_pending = max_pending
+        self.breaches: Counter[str] = Counter()
 
-    async def endpoint(self, websocket: WebSocket) -> None:
-        await websocket.accept()
-        connection: GatewayProtocol = websocket.state.connection
-        writer = Writer(connection, self.tick, max_pending=self._max_pending, failed=lambda *_: None)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        connection = connection_of(scope, receive, send)
+        writer = Writer(connection, self.tick, max_pending=1024 * 1024, failed=lambda *_: None)
         connection.attach(writer)
         self.topic.add(writer)
         self.writers.append(writer)
         self.connections.append(connection)
         try:
-            while (message := await websocket.receive())["type"] != "websocket.disconnect":
-                await self.answer(websocket, message["text"])
+            while (message := await connection.receive())["type"] != "websocket.disconnect":
+                await self.answer(writer, send, message["text"])
         finally:
             self.topic.remove(writer)
             writer.gone()
+            await connection.end()
             self.ended += 1
 
-    async def answer(self, websocket: WebSocket, text: str) -> None:
+    async def answer(self, writer: Writer, send: Send, text: str) -> None:
         match text:
             case "close me":
-                await websocket.close(4000)
+                await send({"type": "websocket.close", "code": 4000})
                 await push_for_a_while(self)
+            case "dismiss me":
+                writer.push(frame(b"why"))
+                writer.dismiss(4103, "too many commands")
             case "be busy":
                 self.busy.set()
                 await self.done.wait()
             case _:
-                await websocket.send_text(text)
+                await send({"type": "websocket.send", "text": text})
 
     def send(self, text: str) -> None:
-        self.topic.send(frame(text.encode()))
+        self.sent += 1
+        self.topic.send(Cursor(1, self.sent), frame(text.encode()))
+
+    def breached(self, kind: str) -> None:
+        self.breaches[kind] += 1
 
 
 @asynccontextmanager
-async def serving(door: Door, *, command_bytes: int = 65_536) -> AsyncIterator[int]:
-    """A gateway's HTTP server with ``door`` behind it; gives its port."""
+async def serving(
+    door: Door, way: Way = "raw", *, command_bytes: int = 65_536, compression: bool = False
+) -> AsyncIterator[int]:
+    """A gateway's HTTP server with ``door`` behind it, or uvicorn's own; gives its port."""
     with listen("127.0.0.1", 0) as listening:
-        app = Starlette(routes=[WebSocketRoute("/ws", door.endpoint)])
-        running = server(app, command_bytes=command_bytes)
+        app = Starlette(routes=[WebSocketRoute("/ws", door)])
+        if way == "raw":
+            running = server(app, command_bytes=command_bytes, compression=compression, breached=door.breached)
+        else:
+            running = plain_server(app)
         task = asyncio.create_task(running.serve(sockets=[listening]))
         await until(lambda: running.started)
         try:
@@ -112,14 +158,35 @@ async def serving(door: Door, *, command_bytes: int = 65_536) -> AsyncIterator[i
             await task
 
 
+def plain_server(app: Any) -> Server:
+    config = Config(
+        app,
+        loop="none",
+        ws=WebSocketsSansIOProtocol,
+        ws_ping_interval=None,
+        ws_per_message_deflate=False,
+        log_config=None,
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+    )
+    return Server(config)
+
+
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110  # the server has no events for what is waited for here
             await asyncio.sleep(0.001)
 
 
-def client(port: int) -> connect:
-    return connect(f"ws://127.0.0.1:{port}/ws", proxy=None)
+def protocol_of(door: Door) -> GatewayProtocol:
+    """The only client's."""
+    (connection,) = door.connections
+    assert isinstance(connection, GatewayProtocol)
+    return connection
+
+
+def client(port: int, compression: str | None = "deflate") -> connect:
+    return connect(f"ws://127.0.0.1:{port}/ws", proxy=None, compression=compression)
 
 
 class RawClient:
@@ -184,16 +251,42 @@ def masked(payload: bytes, opcode: Opcode = Opcode.TEXT) -> bytes:
 # -- uvicorn -----------------------------------------------------------------------------------------------------------
 
 
+@on_each_loop
 async def test_this_uvicorn_has_the_names_that_the_raw_path_relies_on() -> None:
-    config = Config(Starlette(), log_config=None)
-    config.load()
-    protocol = GatewayProtocol(config=config, server_state=ServerState(), app_state={}, _loop=None)
+    lost: list[str] = []
 
-    lost = [name for name in ATTRIBUTES if not hasattr(protocol, name)]
-    lost += [name for name in METHODS if not callable(getattr(GatewayProtocol.__base__, name, None))]
+    async def look(scope: Scope, receive: Receive, send: Send) -> None:
+        protocol = scope["state"]["connection"]
+        lost.extend(name for name in ATTRIBUTES if not hasattr(protocol, name))
+        methods = (*METHODS, *ASYNCIO_METHODS)
+        lost.extend(name for name in methods if not callable(getattr(WebSocketsSansIOProtocol, name, None)))
+        await receive()
+        await send({"type": "websocket.accept"})
+
+    async with serving(Looking(look)) as port, client(port) as one:
+        await one.wait_closed()
 
     version = importlib.metadata.version("uvicorn")
     assert not lost, f"uvicorn {version} has no {', '.join(lost)}: see gateway/server.py before raising its version"
+
+
+class Looking(Door):
+    """A door behind which another endpoint is."""
+
+    def __init__(self, endpoint: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+        super().__init__()
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._endpoint(scope, receive, send)
+
+
+def test_every_name_that_the_module_says_it_uses_is_looked_for() -> None:
+    told = (server_module.__doc__ or "").partition("beyond the ASGI")[2].partition("A test fails")[0]
+
+    named = set(re.findall(r"``(\w+)(?:\(\))?``", told))
+
+    assert named == {*ATTRIBUTES, *METHODS}
 
 
 async def test_the_protocol_passes_itself_to_the_endpoint_beside_the_state_of_the_lifespan() -> None:
@@ -210,19 +303,24 @@ async def test_the_protocol_passes_itself_to_the_endpoint_beside_the_state_of_th
 def test_the_server_is_set_up_for_what_a_gateway_meets() -> None:
     config = server(Starlette(), command_bytes=1_234).config
     config.load()
+    http, websocket = cast(Any, config.http_protocol_class), cast(Any, config.ws_protocol_class)
 
     assert (config.ws_max_size, config.ws_ping_interval, config.ws_per_message_deflate) == (1_234, None, False)
-    assert (config.ws_protocol_class, config.h11_max_incomplete_event_size) == (GatewayProtocol, 16_384)
-    assert config.http_protocol_class.__name__ == "H11Protocol"
+    assert (http.func, websocket.func) == (HttpProtocol, GatewayProtocol)
+    assert http.keywords["limits"].head_bytes == 16_384
+
+
+def test_compression_is_offered_only_where_it_is_asked_for() -> None:
+    assert server(Starlette(), command_bytes=1_234, compression=True).config.ws_per_message_deflate is True
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------
 
 
-@on_each_loop
-async def test_raw_frames_asgi_messages_and_pongs_do_not_disturb_each_other() -> None:
+@in_each_way
+async def test_raw_frames_asgi_messages_and_pongs_do_not_disturb_each_other(way: Way) -> None:
     door = Door()
-    async with serving(door) as port, client(port) as one:
+    async with serving(door, way) as port, client(port) as one:
         await until(lambda: len(door.writers) == 1)
         got: list[str | bytes] = []
         for number in range(100):
@@ -240,10 +338,10 @@ async def test_raw_frames_asgi_messages_and_pongs_do_not_disturb_each_other() ->
     ]
 
 
-@on_each_loop
-async def test_all_clients_get_all_frames_in_order() -> None:
+@in_each_way
+async def test_all_clients_get_all_frames_in_order(way: Way) -> None:
     door = Door()
-    async with serving(door) as port, client(port) as one, client(port) as two:
+    async with serving(door, way) as port, client(port) as one, client(port) as two:
         await until(lambda: len(door.writers) == 2)
         for number in range(300):
             door.send(str(number))
@@ -256,12 +354,43 @@ async def test_all_clients_get_all_frames_in_order() -> None:
 
 
 @on_each_loop
+async def test_one_frame_serves_those_who_take_it_compressed_and_those_who_do_not() -> None:
+    door = Door()
+    texts = [f"{number}" + "x" * (number * 50) for number in range(60)]  # the first ones are not worth it
+    async with (
+        serving(door, compression=True) as port,
+        client(port) as one,
+        client(port) as two,
+        client(port, compression=None) as plain,
+    ):
+        await until(lambda: len(door.writers) == 3)
+        deflated = [writer.deflated for writer in door.writers]
+        got: list[list[str | bytes]] = [[], [], []]
+        for text in texts:
+            door.send(text)
+            for number, each in enumerate((one, two, plain)):
+                got[number].append(await each.recv())
+
+    assert deflated == [True, True, False]
+    assert got == [texts] * 3
+
+
+@on_each_loop
+async def test_nothing_is_compressed_where_it_is_not_asked_for() -> None:
+    door = Door()
+    async with serving(door) as port, client(port) as one:
+        await until(lambda: len(door.writers) == 1)
+
+        assert (one.protocol.extensions, door.writers[0].deflated) == ([], False)
+
+
+@on_each_loop
 async def test_a_small_frame_does_not_wait_for_the_clients_acknowledgement() -> None:
     door = Door()
     async with serving(door) as port, client(port):
         await until(lambda: len(door.writers) == 1)
 
-        transport = door.connections[0].transport.get_extra_info("socket")
+        transport = protocol_of(door).transport.get_extra_info("socket")
 
         assert transport.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
 
@@ -271,7 +400,7 @@ async def test_a_clients_answer_to_a_ping_counts_as_a_sign_of_life() -> None:
     door = Door()
     async with serving(door) as port, client(port):
         await until(lambda: len(door.writers) == 1)
-        (connection,) = door.connections
+        connection = protocol_of(door)
         connection.last_received = 0.0
 
         connection.write(PING_FRAME)
@@ -283,22 +412,25 @@ async def test_a_clients_answer_to_a_ping_counts_as_a_sign_of_life() -> None:
 # -- ends --------------------------------------------------------------------------------------------------------------
 
 
-@on_each_loop
-async def test_a_client_that_reads_nothing_is_reset_and_does_not_hold_up_another() -> None:
-    door, sent = Door(max_pending=256 * 1024), 0
-    async with serving(door) as port, raw_client(port, receive_buffer=4_096) as stalled, client(port) as reading:
+@in_each_way
+async def test_a_client_that_reads_nothing_is_cut_and_does_not_hold_up_another(way: Way) -> None:
+    door, sent = Door(), 0
+    async with serving(door, way) as port, raw_client(port, receive_buffer=4_096) as stalled, client(port) as reading:
         await until(lambda: len(door.writers) == 2)
-        while not door.writers[0].closed:
+        while door.writers[0].stopped_at is None or sent < 20:
             door.send(f"{sent}" + "x" * 20_000)
             sent += 1
             async with asyncio.timeout(1.0):  # while the other is stuck, each frame arrives at once
                 assert str(await reading.recv()).rstrip("x") == str(sent - 1)
 
+        check(door.writers[0], stopped=10.0)
+        assert door.writers[0].closed
         await until(lambda: door.ended == 1)  # although it still reads nothing
-        was_reset = await stalled.drain()
+        was_reset = way == "asgi" or await stalled.drain()
+        door.send("still there")
+        assert await reading.recv() == "still there"
 
     assert was_reset
-    assert (door.writers[1].closed, sent > 10) == (True, True)
 
 
 @on_each_loop
@@ -307,7 +439,7 @@ async def test_a_client_that_does_not_read_is_noticed_after_kilobytes_and_not_me
     async with serving(door) as port, raw_client(port, receive_buffer=4_096):
         await until(lambda: len(door.writers) == 1)
         (writer,) = door.writers
-        while writer.paused_at is None:
+        while writer.stopped_at is None:
             door.send("x" * 1_000)
             sent += 1_000
             await asyncio.sleep(0)
@@ -317,32 +449,75 @@ async def test_a_client_that_does_not_read_is_noticed_after_kilobytes_and_not_me
         door.connections[0].cut(4101, "enough")
 
 
-@on_each_loop
-async def test_a_client_that_reads_again_gets_everything_it_was_owed() -> None:
+@in_each_way
+async def test_a_client_that_reads_again_gets_everything_it_was_owed(way: Way) -> None:
     door = Door()
-    async with serving(door) as port, raw_client(port, receive_buffer=4_096) as one:
+    async with serving(door, way) as port, raw_client(port, receive_buffer=4_096) as one:
         await until(lambda: len(door.writers) == 1)
         numbers = 0
-        while door.writers[0].paused_at is None or numbers % 10:
+        while door.writers[0].stopped_at is None or numbers % 10:
             door.send(f"{numbers}" + "x" * 5_000)
             numbers += 1
             await asyncio.sleep(0)
 
         reading = asyncio.create_task(one.drain())
-        await until(lambda: door.writers[0].paused_at is None)
+        await until(lambda: door.writers[0].stopped_at is None)
         door.send("last")
         await until(lambda: one.received.endswith(b"last"))
-        door.writers[0].cut(4100, "done")
-        await reading
+        reading.cancel()
 
     texts = [data for kind, data in one.frames if kind is Opcode.TEXT]
     assert [int(text.rstrip(b"x")) for text in texts[:-1]] == list(range(numbers))
 
 
-@on_each_loop
-async def test_a_client_that_is_cut_while_it_reads_is_told_the_code() -> None:
+def check(writer: Writer, *, stopped: float) -> None:
+    """The round of every second, so many seconds after its socket took no more."""
+    assert writer.stopped_at is not None
+    writer.check(writer.stopped_at + stopped, stall=10.0, lag=30.0, ping_interval=20.0, ping_timeout=20.0)
+
+
+@in_each_way
+async def test_a_client_that_is_dismissed_reads_what_was_said_and_the_code(way: Way) -> None:
     door = Door()
-    async with serving(door) as port, client(port) as one:
+    async with serving(door, way) as port, client(port) as one:
+        await one.send("dismiss me")
+
+        assert await one.recv() == "why"
+        with pytest.raises(ConnectionClosedError) as caught:
+            await one.recv()
+        await until(lambda: door.ended == 1)
+
+    assert caught.value.rcvd == Close(4103, "too many commands")
+
+
+OFFENCES = {
+    "a command too large": (lambda: masked(b"x" * 3_000), 1009, "too_big"),
+    "a frame without a mask": (lambda: frame(b"x"), 1002, "protocol"),
+    "a text that is none": (lambda: masked(b"\xff"), 1007, "protocol"),
+    "too many pings": (lambda: masked(b"", Opcode.PING) * 100, 1008, "control"),
+    "too many commands": (lambda: masked(b"dismiss me"), 4103, None),
+}
+
+
+@on_each_loop
+async def test_who_breaks_a_rule_in_the_midst_of_sending_can_read_why() -> None:
+    door = Door()
+    async with serving(door, command_bytes=2_000) as port:
+        for offence, code, kind in OFFENCES.values():
+            async with raw_client(port) as one:
+                sending = asyncio.create_task(one.send(offence() + masked(b"more") * 500_000))
+                was_reset = await one.drain()
+                sending.cancel()
+            said = [Close.parse(data).code for opcode, data in one.frames if opcode is Opcode.CLOSE]
+            assert (said, was_reset) == ([code], False)
+            assert kind is None or door.breaches[kind] > 0
+        await until(lambda: door.ended == len(OFFENCES))
+
+
+@in_each_way
+async def test_a_client_that_is_cut_while_it_reads_is_told_the_code(way: Way) -> None:
+    door = Door()
+    async with serving(door, way) as port, client(port) as one:
         await until(lambda: len(door.writers) == 1)
 
         door.writers[0].cut(4100, "no pong for 20 s")
@@ -354,10 +529,10 @@ async def test_a_client_that_is_cut_while_it_reads_is_told_the_code() -> None:
     assert caught.value.rcvd == Close(4100, "no pong for 20 s")
 
 
-@on_each_loop
-async def test_no_data_follows_the_close_frame_of_the_application() -> None:
+@in_each_way
+async def test_no_data_follows_the_close_frame_of_the_application(way: Way) -> None:
     door = Door()
-    async with serving(door) as port, raw_client(port) as one:
+    async with serving(door, way) as port, raw_client(port) as one:
         await until(lambda: len(door.writers) == 1)
         door.send("before")
         await one.send(masked(b"close me"))
@@ -368,10 +543,10 @@ async def test_no_data_follows_the_close_frame_of_the_application() -> None:
     assert one.kinds.index(Opcode.CLOSE) == len(one.kinds) - 1
 
 
-@on_each_loop
-async def test_no_data_follows_the_answer_to_the_clients_close_frame() -> None:
+@in_each_way
+async def test_no_data_follows_the_answer_to_the_clients_close_frame(way: Way) -> None:
     door = Door()
-    async with serving(door) as port, raw_client(port) as one:
+    async with serving(door, way) as port, raw_client(port) as one:
         await until(lambda: len(door.writers) == 1)
         door.send("before")
         await one.send(masked(Close(1000, "").serialize(), Opcode.CLOSE))
@@ -434,10 +609,10 @@ async def test_a_command_over_the_limit_in_fragments_closes_with_1009_too() -> N
     assert caught.value.rcvd.code == 1009
 
 
-@on_each_loop
-async def test_a_client_that_vanishes_takes_its_endpoint_with_it() -> None:
+@in_each_way
+async def test_a_client_that_vanishes_takes_its_endpoint_with_it(way: Way) -> None:
     door = Door()
-    async with serving(door) as port:
+    async with serving(door, way) as port:
         async with raw_client(port):
             await until(lambda: len(door.writers) == 1)
 
@@ -451,7 +626,7 @@ async def test_nothing_is_written_to_a_client_that_vanished_while_its_endpoint_i
         async with raw_client(port) as one:
             await one.send(masked(b"be busy"))
             await door.busy.wait()
-            (writer,), (connection,) = door.writers, door.connections
+            (writer,), connection = door.writers, protocol_of(door)
 
         await until(lambda: writer.closed)
         connection.write(b"nobody is there")
@@ -469,7 +644,7 @@ async def test_a_shutdown_is_not_held_up_by_a_client_that_reads_nothing() -> Non
         async with serving(door) as port:
             await clients.enter_async_context(raw_client(port, receive_buffer=4_096))
             await until(lambda: len(door.writers) == 1)
-            while door.writers[0].paused_at is None:
+            while door.writers[0].stopped_at is None:
                 door.send("x" * 5_000)
                 await asyncio.sleep(0)
             began = loop.time()

@@ -1,4 +1,8 @@
-"""One client's socket as a subscriber: one write a turn, a bound on what is owed, and the end of those who stall."""
+"""One client's socket as a subscriber: what it holds while it takes no more, and the end of those who stall.
+
+Who gets which frames when is the tick's business (``tests/topics/test_fanout.py``); here a real tick stands behind the
+writer, because what matters is what they do together.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -9,9 +13,10 @@ from exchanges.errors import GatewayError, SubscribeFailed
 from gateway import metrics
 from gateway.writer import PING_FRAME, Writer
 from tests.topics.reader import Turns
-from topics.fanout import WRITES_PER_TURN, Fanout
+from topics.backlog import TradeBacklog
+from topics.fanout import Fanout
 from topics.frame import frame
-from topics.key import TopicKey
+from topics.key import Cursor, TopicKey
 
 MAX_PENDING = 1_000
 KEY = TopicKey("scripted", "trades", "BTC/USDT", ())
@@ -23,15 +28,24 @@ class Connection:
     def __init__(self) -> None:
         self.last_received = asyncio.get_running_loop().time()
         self.buffered = 0
+        self.deflated = False
+        self.broken = False
         self.writes: list[bytes] = []
         self.cuts: list[tuple[int, str]] = []
+        self.dismissals: list[tuple[int, str]] = []
         self.gone: Callable[[], None] = lambda: None  # as the protocol tells its sink
 
     def write(self, data: bytes) -> None:
+        if self.broken:
+            raise OSError("nobody is there")
         self.writes.append(data)
 
     def cut(self, code: int, reason: str) -> None:
         self.cuts.append((code, reason))
+        self.gone()
+
+    def dismiss(self, code: int, reason: str) -> None:
+        self.dismissals.append((code, reason))
         self.gone()
 
 
@@ -40,6 +54,8 @@ class Client:
 
     def __init__(self, *, max_pending: int = MAX_PENDING) -> None:
         self.turns = Turns()
+        self.topic = Fanout(self.turns.tick, TradeBacklog(KEY))
+        self.sent = 0  # events of the topic
         self.connection = Connection()
         self.failures: list[tuple[TopicKey, GatewayError, bool]] = []
         self.writer = Writer(
@@ -50,20 +66,23 @@ class Client:
         )
         self.connection.gone = self.writer.gone
 
-    def check(self, *, silent: float) -> None:
-        """The round of every second, ``silent`` seconds after the client's last byte."""
+    def check(self, *, silent: float = 0.0, stopped: float = 0.0) -> None:
+        """The round of every second, so many seconds after the client's last byte or after its socket was full."""
         now = self.connection.last_received + silent
-        self.writer.check(now, stall=10.0, ping_interval=20.0, ping_timeout=20.0)
+        if stopped:
+            assert self.writer.stopped_at is not None
+            now = self.writer.stopped_at + stopped
+        self.writer.check(now, stall=10.0, lag=30.0, ping_interval=20.0, ping_timeout=20.0)
+
+    def say(self, data: bytes) -> None:
+        """An event of the topic."""
+        self.sent += 1
+        self.topic.send(Cursor(1, self.sent), frame(data))
 
 
 @pytest.fixture
 async def client() -> Client:
     return Client()
-
-
-@pytest.fixture
-def now(client: Client) -> float:
-    return client.connection.last_received
 
 
 async def test_everything_of_a_turn_is_one_write(client: Client) -> None:
@@ -73,18 +92,6 @@ async def test_everything_of_a_turn_is_one_write(client: Client) -> None:
     client.turns.take()
 
     assert client.connection.writes == [b"123"]
-
-
-async def test_frames_of_several_topics_are_one_write_too(client: Client) -> None:
-    topics = [Fanout(client.turns.tick) for _ in range(3)]
-    for number, topic in enumerate(topics):
-        topic.add(client.writer)
-        topic.send(b"%d" % number)
-        topic.send(b"%d" % number)
-
-    client.turns.take()
-
-    assert client.connection.writes == [b"001122"]
 
 
 async def test_two_turns_are_two_writes_in_order(client: Client) -> None:
@@ -101,154 +108,212 @@ async def test_nothing_is_written_before_the_end_of_the_turn(client: Client) -> 
     assert client.connection.writes == []
 
 
-async def test_nothing_is_written_while_paused(client: Client) -> None:
+async def test_an_answer_goes_out_although_the_socket_is_full(client: Client) -> None:
     client.writer.paused()
 
     client.writer.push(b"1")
     client.turns.take()
-
-    assert client.connection.writes == []
-
-
-async def test_a_pause_within_a_turn_holds_for_its_write(client: Client) -> None:
-    client.writer.push(b"1")
-    client.writer.paused()
-
-    client.turns.take()
-
-    assert client.connection.writes == []
-
-
-async def test_what_was_held_is_written_once_when_the_client_drains(client: Client) -> None:
-    client.writer.paused()
-    for data in (b"1", b"2"):
-        client.writer.push(data)
-        client.turns.take()
-
-    client.writer.resumed()
-    client.turns.take_all()
-
-    assert client.connection.writes == [b"12"]
-
-
-async def test_what_comes_as_the_client_drains_goes_along(client: Client) -> None:
-    client.writer.paused()
-    client.writer.push(b"1")
-
-    client.writer.resumed()
-    client.writer.push(b"2")
-    client.turns.take_all()
-
-    assert client.connection.writes == [b"12"]
-
-
-async def test_a_client_of_many_frames_takes_one_place_among_the_writes_of_a_turn(client: Client) -> None:
-    others: list[str] = []
-    for _ in range(WRITES_PER_TURN):
-        client.writer.push(b"x")
-    client.turns.tick.write(lambda: others.append("written"))
-
-    client.turns.take()
-
-    assert others == ["written"]
-
-
-async def test_draining_without_anything_owed_writes_nothing(client: Client) -> None:
-    client.writer.paused()
-
-    client.writer.resumed()
-
-    assert (client.turns.take(), client.connection.writes) == (False, [])
-
-
-async def test_a_pause_and_a_resume_within_a_turn_write_once(client: Client) -> None:
-    client.writer.push(b"1")
-    client.writer.paused()
-    client.writer.resumed()
-
-    client.turns.take_all()
 
     assert client.connection.writes == [b"1"]
 
 
-@pytest.mark.parametrize(
-    ("buffered", "owed", "cut"), [(0, 1_000, False), (0, 1_001, True), (600, 400, False), (600, 401, True)]
-)
-async def test_a_client_that_is_owed_too_much_is_cut(client: Client, buffered: int, owed: int, cut: bool) -> None:
+async def test_what_a_topic_sends_waits_for_a_full_socket(client: Client) -> None:
+    client.topic.add(client.writer)
+    client.turns.take_all()
     client.writer.paused()
-    client.connection.buffered = buffered
 
-    client.writer.push(b"x" * (owed - 1))
-    client.writer.push(b"x")
+    for data in (b"1", b"2"):
+        client.say(data)
+        client.turns.take_all()
+    before = client.connection.writes[:]
+    client.writer.resumed()
+    client.turns.take_all()
+
+    assert (before, client.connection.writes) == ([], [frame(b"1") + frame(b"2")])
+
+
+async def test_who_waits_for_a_full_socket_goes_on_when_it_drains(client: Client) -> None:
+    client.writer.paused()
+    waiting = asyncio.create_task(client.writer.drained())
+    await asyncio.sleep(0)
+    before = waiting.done()
+
+    client.writer.resumed()
+    async with asyncio.timeout(1.0):
+        await waiting
+
+    assert not before
+
+
+async def test_who_waits_for_a_full_socket_goes_on_when_the_connection_ends(client: Client) -> None:
+    client.writer.paused()
+    waiting = [asyncio.create_task(client.writer.drained()) for _ in range(2)]
+    await asyncio.sleep(0)
+
+    client.writer.cut(4101, "slow")
+
+    async with asyncio.timeout(1.0):
+        await asyncio.gather(*waiting)
+
+
+async def test_nobody_waits_for_a_socket_that_takes_data(client: Client) -> None:
+    async with asyncio.timeout(1.0):
+        await client.writer.drained()
+
+
+async def test_a_stop_is_counted_while_it_lasts(client: Client) -> None:
+    def stopped() -> float:
+        (gauge,) = metrics.STOPPED.collect()
+        return gauge.samples[0].value
+
+    before, counts = stopped(), []
+    for step in (client.writer.paused, client.writer.paused, client.writer.resumed, client.writer.resumed):
+        step()
+        counts.append(stopped() - before)
+    client.writer.paused()
+    client.writer.cut(4101, "slow")
+    client.writer.gone()
+    client.writer.paused()
+
+    assert (counts, stopped()) == ([1, 1, 0, 0], before)
+
+
+@pytest.mark.parametrize(
+    ("buffered", "pushed", "cut"), [(0, 1_000, False), (0, 1_001, True), (600, 400, False), (600, 401, True)]
+)
+async def test_a_client_that_is_owed_too_much_is_cut(client: Client, buffered: int, pushed: int, cut: bool) -> None:
+    client.connection.buffered = buffered
+    client.writer.paused()
+
+    client.writer.push(b"x" * pushed)
 
     assert [code for code, _ in client.connection.cuts] == ([4101] if cut else [])
     assert client.writer.closed is cut
 
 
-async def test_the_most_that_was_ever_owed_to_one_client_is_remembered() -> None:
-    most = Writer.peak + 1
-    client = Client(max_pending=most)
-
-    for size in (most, 1):
-        client.writer.push(b"x" * size)
-        client.turns.take()
-
-    (peak,) = metrics.PENDING_PEAK.collect()
-    assert (Writer.peak, peak.samples[0].value) == (most, most)
-
-
-async def test_what_was_written_is_owed_no_more(client: Client) -> None:
+async def test_a_client_that_takes_data_may_be_sent_any_amount(client: Client) -> None:
     for _ in range(5):
-        client.writer.push(b"x" * MAX_PENDING)
+        client.writer.push(b"x" * 2 * MAX_PENDING)
         client.turns.take()
 
     assert (client.connection.cuts, len(client.connection.writes)) == ([], 5)
 
 
+async def test_the_most_that_was_ever_owed_to_one_client_is_remembered() -> None:
+    most = Writer.peak + 1
+    client = Client(max_pending=most)
+    client.writer.paused()
+
+    for size in (most, 1):
+        client.connection.buffered = size
+        client.check(stopped=1.0)
+
+    (peak,) = metrics.PENDING_PEAK.collect()
+    assert (Writer.peak, peak.samples[0].value) == (most, most)
+
+
 async def test_nothing_is_written_after_a_cut(client: Client) -> None:
+    client.topic.add(client.writer)
+    client.say(b"0")
     client.writer.push(b"1")
     client.writer.cut(4101, "slow")
 
     client.writer.push(b"2")
     client.writer.resumed()
-    client.turns.take()
+    client.say(b"3")
+    client.turns.take_all()
 
-    assert client.connection.writes == []
+    assert (client.connection.writes, len(client.topic)) == ([], 0)
+
+
+async def test_what_was_said_before_a_dismissal_is_written_before_it(client: Client) -> None:
+    client.writer.push(b"why")
+
+    client.writer.dismiss(4103, "too many commands")
+    client.writer.push(b"2")
+    client.turns.take_all()
+
+    assert client.connection.writes == [b"why"]
+    assert (client.connection.dismissals, client.connection.cuts) == ([(4103, "too many commands")], [])
 
 
 async def test_nothing_is_written_after_the_client_has_gone(client: Client) -> None:
     client.writer.push(b"1")
     client.writer.gone()
 
-    client.turns.take()
+    client.turns.take_all()
     client.writer.push(b"2")
+    client.turns.take_all()
 
-    assert (client.turns.take(), client.connection.writes) == (False, [])
+    assert client.connection.writes == []
 
 
-async def test_a_client_is_cut_once(client: Client) -> None:
+@pytest.mark.parametrize("end", ["cut", "dismiss"])
+async def test_a_client_is_cut_once(client: Client, end: str) -> None:
     client.writer.cut(4101, "slow")
-    client.writer.cut(4100, "silent")
+    getattr(client.writer, end)(4100, "silent")
 
-    assert client.connection.cuts == [(4101, "slow")]
+    assert (client.connection.cuts, client.connection.dismissals) == ([(4101, "slow")], [])
+
+
+async def test_a_connection_that_breaks_within_a_write_is_cut_and_disturbs_nobody(client: Client) -> None:
+    other = Connection()
+    beside = Writer(other, client.turns.tick, max_pending=MAX_PENDING, failed=lambda *_: None)
+    client.connection.broken = True
+    for writer in (client.writer, beside):
+        client.topic.add(writer)
+    client.turns.take_all()
+
+    client.say(b"1")
+    client.turns.take_all()
+
+    assert ([code for code, _ in client.connection.cuts], other.writes) == ([4101], [frame(b"1")])
 
 
 @pytest.mark.parametrize(("seconds", "codes"), [(9.9, []), (10.1, [4101])])
 async def test_a_client_that_reads_nothing_for_the_stall_time_is_cut(
-    client: Client, now: float, seconds: float, codes: list[int]
+    client: Client, seconds: float, codes: list[int]
 ) -> None:
+    client.connection.buffered = 500
     client.writer.paused()
 
-    client.check(silent=asyncio.get_running_loop().time() - now + seconds)
+    client.check(stopped=seconds)
 
     assert [code for code, _ in client.connection.cuts] == codes
 
 
-async def test_a_client_that_drained_in_time_has_all_its_time_again(client: Client, now: float) -> None:
+async def test_a_client_that_reads_slowly_is_cut_when_it_has_been_behind_for_too_long(client: Client) -> None:
+    client.connection.buffered = 500
+    client.writer.paused()
+    cut_at = []
+
+    for second in range(1, 40):
+        client.connection.buffered -= 1
+        client.check(stopped=float(second))
+        if client.connection.cuts:
+            break
+        cut_at.append(second)
+
+    assert (cut_at[-1], client.connection.cuts) == (29, [(4101, "behind for 30 s")])
+
+
+async def test_a_client_whose_buffer_holds_too_much_is_cut_by_the_round_too(client: Client) -> None:
+    client.writer.paused()
+    client.connection.buffered = MAX_PENDING + 1
+
+    client.check(stopped=1.0)
+
+    assert [code for code, _ in client.connection.cuts] == [4101]
+
+
+async def test_a_client_that_drained_in_time_has_all_its_time_again(client: Client) -> None:
+    client.connection.buffered = 500
     client.writer.paused()
     client.writer.resumed()
 
     client.check(silent=11.0)
+    client.writer.paused()
+    client.check(stopped=9.9)
 
     assert client.connection.cuts == []
 
@@ -287,13 +352,38 @@ async def test_a_ping_is_an_empty_ping_frame() -> None:
 
 
 async def test_a_write_is_remembered_for_the_heartbeat(client: Client) -> None:
-    created = client.writer.sent_at
     client.writer.push(b"1")
-    before = client.writer.sent_at
+    client.turns.take_all()
+    first = client.writer.sent_at
 
-    client.turns.take()
+    client.turns.wait(5.0)
+    between = client.writer.sent_at
+    client.writer.push(b"2")
+    client.turns.take_all()
 
-    assert created == before < client.writer.sent_at
+    assert (between, client.writer.sent_at) == (first, first + 5.0)
+
+
+@pytest.mark.parametrize("deflated", [False, True])
+async def test_the_writer_knows_whether_its_client_takes_compressed_frames(deflated: bool) -> None:
+    turns, connection = Turns(), Connection()
+    connection.deflated = deflated
+
+    writer = Writer(connection, turns.tick, max_pending=MAX_PENDING, failed=lambda *_: None)
+
+    assert writer.deflated is deflated
+
+
+async def test_who_says_hello_is_told_what_a_base_client_does_not_know_of(client: Client) -> None:
+    client.topic.add(client.writer)
+    client.topic.tell(b"1")
+    client.turns.take_all()
+
+    client.writer.knows_more()
+    client.topic.tell(b"2")
+    client.turns.take_all()
+
+    assert client.connection.writes == [b"2"]
 
 
 async def test_a_topics_failure_goes_to_the_session(client: Client) -> None:
