@@ -116,6 +116,7 @@ class GatewayProtocol(WebSocketsSansIOProtocol):
         super().__init__(config, server_state, {**app_state, "connection": self}, _loop)
         self.queue, self.writable = cast(Any, Mailbox()), cast(Any, Gate())
         self._sink: Sink | None = None
+        self._over = False  # it was told why it is dismissed: what still comes is thrown away
         self._left = left
         self._breached = breached
         self._meter = FrameMeter(self.loop.time, max_message=config.ws_max_size)
@@ -199,6 +200,8 @@ class GatewayProtocol(WebSocketsSansIOProtocol):
             self._sink.resumed()
 
     def data_received(self, data: bytes) -> None:
+        if self._over:
+            return
         self.last_received = self.loop.time()
         # The first call brings the handshake, which is no frame.
         if self.handshake_initiated and (breach := self._meter.feed(data)) is not None:
@@ -221,6 +224,9 @@ class GatewayProtocol(WebSocketsSansIOProtocol):
         """uvicorn closes at once, and with a reset if the client is still sending."""
         close = self.conn.close_sent
         self.detach()
+        if self.close_sent or self.transport.is_closing():
+            self.transport.abort()  # it breaks the rules after our close frame
+            return
         self._breached("too_big" if close is not None and close.code == CLOSE_TOO_BIG else "protocol")
         if close is None or not self.handshake_complete:
             self.transport.abort()
@@ -243,6 +249,7 @@ class GatewayProtocol(WebSocketsSansIOProtocol):
             self.transport.abort()
 
     def _let_go(self, code: int, reason: str) -> None:
+        self._over = True
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True

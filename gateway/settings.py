@@ -76,6 +76,27 @@ class LimitSettings(Section):
     ping_interval: float = Field(default=20.0, gt=0)  # seconds
     ping_timeout: float = Field(default=20.0, gt=0)  # seconds
 
+    @property
+    def stated(self) -> dict[str, Any]:
+        """As stated in ``hello``; bytes, counts and ms."""
+        return {
+            "connections": self.connections,
+            "subscriptions": self.subscriptions_per_connection,
+            "topicsPerBatch": self.topics_per_batch,
+            "commandBytes": self.command_bytes,
+            "commandsPerSecond": self.command_rate,
+            "commandBurst": self.command_burst,
+            "requestsPerSecond": self.request_rate,
+            "requestBurst": self.request_burst,
+            "feeds": self.feeds,
+            "pendingBytes": self.pending_bytes,
+            "stallMs": round(self.stall * 1000),
+            "lagMs": round(self.lag * 1000),
+            "pingIntervalMs": round(self.ping_interval * 1000),
+            "pingTimeoutMs": round(self.ping_timeout * 1000),
+            "lingerMs": round(self.linger * 1000),
+        }
+
 
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", env_file=".env", extra="forbid")

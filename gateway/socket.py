@@ -280,7 +280,7 @@ class Session:
             connection=self.name,
             time=gateway.clock_ms(),
             heartbeatMs=round(gateway.limits.heartbeat * 1000),
-            limits=gateway.public_limits,
+            limits=gateway.limits.stated,
             channels=CHANNELS,
             exchanges=list(gateway.manager.exchanges),
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -43,23 +43,3 @@ class Gateway:
     @property
     def server(self) -> str:
         return f"market-gateway/{VERSION}"
-
-    @property
-    def public_limits(self) -> dict[str, Any]:
-        """As stated in ``hello``; bytes, counts and ms."""
-        limits = self.limits
-        return {
-            "connections": limits.connections,
-            "subscriptions": limits.subscriptions_per_connection,
-            "topicsPerBatch": limits.topics_per_batch,
-            "commandBytes": limits.command_bytes,
-            "commandsPerSecond": limits.command_rate,
-            "commandBurst": limits.command_burst,
-            "feeds": limits.feeds,
-            "pendingBytes": limits.pending_bytes,
-            "stallMs": round(limits.stall * 1000),
-            "lagMs": round(limits.lag * 1000),
-            "pingIntervalMs": round(limits.ping_interval * 1000),
-            "pingTimeoutMs": round(limits.ping_timeout * 1000),
-            "lingerMs": round(limits.linger * 1000),
-        }

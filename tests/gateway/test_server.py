@@ -41,7 +41,7 @@ from topics.key import Cursor, TopicKey
 # What ``GatewayProtocol`` uses of uvicorn's protocol beyond ASGI and asyncio; see the module's docstring.
 ATTRIBUTES = (
     *("app_state", "transport", "loop", "conn", "queue", "config", "close_sent", "close_timer", "disconnected"),
-    *("handshake_initiated", "handshake_complete", "read_paused", "request", "response", "scope"),
+    *("handshake_initiated", "handshake_complete", "read_paused", "writable", "request", "response", "scope"),
 )
 METHODS = ("handle_ping", "handle_parser_exception", "receive", "send", "shutdown")
 ASYNCIO_METHODS = ("pause_writing", "resume_writing", "data_received", "connection_lost")
@@ -108,7 +108,7 @@ class Door:
         self.writers.append(writer)
         self.connections.append(connection)
         try:
-            while (message := await connection.receive())["type"] != "websocket.disconnect":
+            while not writer.closed and (message := await connection.receive())["type"] != "websocket.disconnect":
                 await self.answer(writer, send, message["text"])
         finally:
             self.topic.remove(writer)
@@ -326,9 +326,9 @@ async def test_raw_frames_asgi_messages_and_pongs_do_not_disturb_each_other(way:
         for number in range(100):
             door.send(f"raw {number}" + "x" * (number * 700 % 70_000))
             await one.send(f"asgi {number}")
-            pong = await one.ping()
             got += [await one.recv(), await one.recv()]
-            await pong
+            if number % 2:  # more of them would be a flood
+                await (await one.ping())
 
     assert [text.partition("x")[0] for text in got if isinstance(text, str) and text.startswith("raw")] == [
         f"raw {number}" for number in range(100)
@@ -505,7 +505,7 @@ async def test_who_breaks_a_rule_in_the_midst_of_sending_can_read_why() -> None:
     async with serving(door, command_bytes=2_000) as port:
         for offence, code, kind in OFFENCES.values():
             async with raw_client(port) as one:
-                sending = asyncio.create_task(one.send(offence() + masked(b"more") * 500_000))
+                sending = asyncio.create_task(one.send(offence() + masked(b"more" * 400) * 2_000))
                 was_reset = await one.drain()
                 sending.cancel()
             said = [Close.parse(data).code for opcode, data in one.frames if opcode is Opcode.CLOSE]
@@ -629,7 +629,9 @@ async def test_nothing_is_written_to_a_client_that_vanished_while_its_endpoint_i
             (writer,), connection = door.writers, protocol_of(door)
 
         await until(lambda: writer.closed)
-        connection.write(b"nobody is there")
+        writer.push(b"nobody is there")
+        writer.cut(4101, "nobody is there")
+        connection.dismiss(4101, "nobody is there")
         connection.cut(4101, "nobody is there")
 
         assert (door.ended, connection.buffered) == (0, 0)
