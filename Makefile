@@ -4,9 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := .venv-peers
+AUTOBAHN := .venv-autobahn
+PYTHON2 ?= python2.7
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check format peers live faults bench lock clean
+.PHONY: help demo run test check format peers live faults bench fanout soak autobahn lock clean
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,6 +59,28 @@ faults: $(READY) ## ten minutes of everything that can go wrong at the venues, a
 bench: $(READY) $(PEERS)/.ready ## parse throughput, beside ccxt's in the same run
 	$(BIN)/python scripts/bench_ingest.py
 
+$(PEERS)/node/.ready:
+	@if command -v npm >/dev/null 2>&1; then npm install --silent --no-audit --no-fund --prefix $(PEERS)/node ws@8; else mkdir -p $(@D); fi
+	@touch $@
+
+fanout: $(READY) $(PEERS)/.ready $(PEERS)/node/.ready ## what a delivered message costs, beside peers in the same run (needs a C compiler)
+	$(BIN)/python scripts/bench_fanout.py --preset paced
+	$(BIN)/python scripts/bench_fanout.py --preset load
+
+soak: $(READY) ## half an hour of clients that come, vanish, stall and misbehave
+	$(BIN)/python scripts/soak.py --minutes 30
+
+$(AUTOBAHN)/.ready: scripts/autobahn-requirements.txt
+	@command -v $(PYTHON2) >/dev/null 2>&1 || { echo "the Autobahn suite runs on Python 2.7 alone; set PYTHON2 to one"; exit 1; }
+	@test -x $(AUTOBAHN)/maker/bin/python || $(PYTHON) -m venv $(AUTOBAHN)/maker
+	$(AUTOBAHN)/maker/bin/python -m pip install --quiet --disable-pip-version-check virtualenv==20.21.1
+	$(AUTOBAHN)/maker/bin/virtualenv --quiet --python $(PYTHON2) $(AUTOBAHN)
+	$(AUTOBAHN)/bin/python -m pip install --quiet --disable-pip-version-check -r scripts/autobahn-requirements.txt
+	@touch $@
+
+autobahn: $(READY) $(AUTOBAHN)/.ready ## our websocket server against the Autobahn suite
+	$(BIN)/python scripts/autobahn.py
+
 lock: $(BIN)/pip-compile ## write the lock files anew from pyproject.toml
 	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file requirements.lock pyproject.toml
 	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --extra dev --output-file requirements-dev.lock pyproject.toml
@@ -66,4 +90,4 @@ $(BIN)/pip-compile:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip-tools>=7.5,<8"
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) $(PEERS) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) $(AUTOBAHN) .pytest_cache .mypy_cache .ruff_cache .hypothesis

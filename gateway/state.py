@@ -15,7 +15,7 @@ from topics.manager import Manager
 if TYPE_CHECKING:
     from gateway.socket import Session
 
-VERSION = "0.2.0"
+VERSION = "0.3.0"
 
 
 @dataclass(slots=True, kw_only=True)
