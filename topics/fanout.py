@@ -547,8 +547,11 @@ class Tick:
         touched, self._touched = self._touched, []
         self._jobs += [cohort.begin(self._round, now) for cohort in touched if cohort.seats]
         returned, self._returned = self._returned, {}
+        until = self._clock() + WRITE_TIME
         for seat in returned:
-            if not seat.subscriber.stopped:
+            if self._clock() >= until:
+                self._returned[seat] = None
+            elif not seat.subscriber.stopped:
                 self._bring_up_to_date(seat)
         self._settle()
 
