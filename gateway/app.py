@@ -3,12 +3,10 @@
 import asyncio
 import ipaddress
 import logging
-import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
-from uuid import uuid4
 
 import orjson
 from prometheus_client import start_http_server
@@ -27,6 +25,7 @@ from exchanges.catalogue import CatalogueKeeper
 from exchanges.errors import GatewayError, Internal, ServerBusy, ValidationFailed
 from exchanges.pool import Pool
 from gateway import health, metrics, origins, rest, socket
+from gateway.http import sane_request_id
 from gateway.limits import Addresses, Door, Proxies, Requests
 from gateway.replies import STATUSES, error_body
 from gateway.settings import LimitSettings, Settings
@@ -37,7 +36,6 @@ from topics.manager import Exchange, Manager
 log = logging.getLogger("gateway.app")
 
 EXPOSED_HEADERS = ("X-Request-Id", "X-Topic-State", "X-Cursor", "X-Data-Age-Ms", "Retry-After")
-SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 SWEPT_AT_ONCE = 500  # sessions, between two turns of the loop
 FIRST_CATALOGUE = 3.0  # seconds the start waits for catalogues, so that a first request seldom comes too early
 
@@ -276,8 +274,7 @@ class RequestId:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Request(scope).headers.get("x-request-id", "")
-        request_id = given if SANE_REQUEST_ID.fullmatch(given) else uuid4().hex
+        request_id = sane_request_id(Request(scope).headers.get("x-request-id", ""))
         scope.setdefault("state", {})["request_id"] = request_id
 
         async def send_with_id(message: Message) -> None:

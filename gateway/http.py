@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
+from uuid import uuid4
 
 import h11
 import orjson
@@ -26,6 +27,7 @@ from gateway.replies import error_body
 Peer = tuple[str, int] | None  # None: a peer without an address, as on a Unix socket
 
 BLANK_LINE = re.compile(rb"\n\r?\n")  # as h11 finds the end of a head
+SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 RETRY_AFTER = 1.0
 NO_REQUEST = "not a valid HTTP request"
 
@@ -73,7 +75,7 @@ class HttpProtocol(H11Protocol):
         refused: Callable[[int], None],
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.conn = Reader(limits, began=self._began, read=self._read, refuse=self._refuse)
+        self.conn = self._reader = Reader(limits, began=self._began, read=self._read, refuse=self._refuse)
         self._limits = limits
         self._admit = admit
         self._left = left
@@ -121,7 +123,7 @@ class HttpProtocol(H11Protocol):
         if not protocol.handshake_initiated:
             # h11 took it for a request and websockets did not (a body, a long line): it would stay open, unanswered.
             self._refused(400)
-            self.transport.write(response(Refused(400, NO_REQUEST)))
+            self.transport.write(response(Refused(400, NO_REQUEST), self._reader.request_id))
             self.transport.close()
 
     def shutdown(self) -> None:
@@ -169,7 +171,7 @@ class HttpProtocol(H11Protocol):
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.close()
             return
-        self.transport.write(response(refused))
+        self.transport.write(response(refused, self._reader.request_id))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         else:
@@ -194,6 +196,7 @@ class Reader(h11.Connection):
         super().__init__(h11.SERVER, limits.head_bytes)
         self._limits = limits
         self._told_began, self._told_read, self._refuse = began, read, refuse
+        self.request_id = sane_request_id("")  # of the request at hand
         self._unfed = bytearray()
         self._body_bytes = self._body_chunks = 0
 
@@ -228,6 +231,8 @@ class Reader(h11.Connection):
     def _check(self, event: object) -> None:
         if isinstance(event, h11.Request):
             self._body_bytes = self._body_chunks = 0
+            given = next((value for name, value in event.headers if name == b"x-request-id"), b"")
+            self.request_id = sane_request_id(given.decode("latin-1"))
             self._check_body(declared(event))
             self._told_began()
         elif isinstance(event, h11.Data):
@@ -261,19 +266,24 @@ def check_head(data: bytes, limits: HttpLimits) -> None:
         raise Refused(431, f"a request's head has at most {limits.head_bytes} bytes")
 
 
+def sane_request_id(given: str) -> str:
+    """The client's own name for its request if it is a sane one, else a new one."""
+    return given if SANE_REQUEST_ID.fullmatch(given) else uuid4().hex
+
+
 def declared(request: h11.Request) -> int:
     """The body's length as the head has it, 0 where it says none; h11 has seen that it is a number."""
     return max((int(value) for name, value in request.headers if name == b"content-length"), default=0)
 
 
-def response(refused: Refused) -> bytes:
+def response(refused: Refused, request_id: str) -> bytes:
     """The whole of an answer that ends the connection."""
     busy = refused.status == HTTPStatus.SERVICE_UNAVAILABLE
     message = str(refused)
     error = ServerBusy(message, retry_after=RETRY_AFTER) if busy else ValidationFailed(message)
-    body = orjson.dumps(error_body(error))
+    body = orjson.dumps({**error_body(error), "requestId": request_id})
     lines = [f"HTTP/1.1 {refused.status} {HTTPStatus(refused.status).phrase}", "Content-Type: application/json"]
-    lines += [f"Content-Length: {len(body)}", "Connection: close"]
+    lines += [f"Content-Length: {len(body)}", "Connection: close", f"X-Request-Id: {request_id}"]
     if error.retry_after is not None:
         lines.append(f"Retry-After: {max(1, round(error.retry_after))}")
     return "\r\n".join([*lines, "", ""]).encode() + body

@@ -99,7 +99,7 @@ def answered(connection: socket.socket) -> str:
     return status[1].decode() + again if status else "no answer"
 
 
-# -- one try of each -----------------------------------------------------------------------------------------------------
+# -- one try of each ---------------------------------------------------------------------------------------------------
 
 
 def commands(address: Address) -> str:
