@@ -137,7 +137,7 @@ class Commands:
     @property
     def retry_after(self) -> float:
         """Seconds until a command would be welcome, never nothing: who asks was refused."""
-        return max(0.001, 1.0 - self._bucket.level) / self._bucket.rate
+        return max(0.001, (1.0 - self._bucket.level) / self._bucket.rate)
 
     @property
     def hopeless(self) -> bool:

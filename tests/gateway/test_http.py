@@ -682,7 +682,7 @@ async def test_an_unwelcome_client_is_told_to_come_back_and_nothing_it_sends_is_
     assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     assert {b"Retry-After: 1", b"Connection: close"} <= set(head.split(b"\r\n"))
     message = {"code": "SERVER_BUSY", "message": "all places are taken", "retryable": True, "retryAfterMs": 1000}
-    assert json.loads(body) == message
+    assert json.loads(body).items() >= message.items()
     assert (gate.refused, gate.requests, gate.admitted, gate.left) == ({503: 1}, [], [], [])
 
 
