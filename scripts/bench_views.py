@@ -46,12 +46,16 @@ class Client:
     """Implements ``topics.fanout.Subscriber``."""
 
     extended = True
+    deflated = stopped = False
 
     def __init__(self) -> None:
         self.received = 0  # bytes
 
-    def push(self, frames: bytes) -> None:
+    def write(self, frames: bytes) -> None:
         self.received += len(frames)
+
+    def broke(self, error: Exception) -> None:
+        raise error
 
     def failed(self, key: TopicKey, error: Exception, *, gone: bool) -> None:
         raise error
@@ -73,11 +77,17 @@ class Loop:
     def __init__(self) -> None:
         self.now = 0.0
         self._due: list[Due] = []
-        self._soon: list[Callable[[], None]] = []
-        self.tick = Tick(call_soon=self._soon.append)
+        self._soon: list[Callable[[], object]] = []
+        self.tick = Tick(self, clock=self.time)
 
     def time(self) -> float:
         return self.now
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        self._soon.append(callback)
+
+    def call_later(self, delay: float, callback: Callable[[], object]) -> None:
+        self.call_at(self.now + delay, callback)
 
     def call_at(self, when: float, callback: Callable[[], object]) -> Due:
         self._due.append(Due(when, callback))

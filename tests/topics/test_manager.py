@@ -364,6 +364,7 @@ async def test_a_change_of_an_exchange_is_told_once_to_each_who_has_a_topic_of_i
     pool.connected = 0
     manager.check(1.0)
     manager.check(2.0)
+    await turns()
 
     (status,) = reader.messages
     assert (status["scope"], status["exchange"], status["previous"], status["state"], status["reason"]) == (

@@ -79,6 +79,7 @@ async def test_changes_of_one_turn_are_one_frame_with_the_latest_state(start: St
     upstream = start("orderbook")
     market = await live(upstream)
     reader = await join(upstream)
+    await turns()
 
     for amount in (2, 3, 4):
         market.move(amount)
@@ -92,6 +93,7 @@ async def test_two_that_join_at_one_cursor_get_the_same_bytes(start: Start) -> N
     await live(upstream)
 
     first, second = await join(upstream), await join(upstream)
+    await turns()
 
     assert first.payloads == second.payloads
     assert len(first.payloads) == 1
@@ -105,6 +107,7 @@ async def test_who_joins_gets_the_bytes_that_the_others_were_sent_last(start: St
     await turns()
 
     late = await join(upstream)
+    await turns()
 
     assert late.payloads == early.payloads[-1:]
 
@@ -167,6 +170,7 @@ async def test_a_view_rises_also_over_changes_that_nobody_watched(start: Start) 
         await turns()
 
     again = await join(upstream)
+    await turns()
 
     assert (best_bids(again), again.seqs, reader.seqs) == ([3.0], [3], [1])
 
@@ -230,6 +234,7 @@ async def test_a_snapshot_on_request_is_the_frame_last_published(start: Start) -
     market.move(2)
 
     await upstream.snapshot(upstream.key, reader)
+    await turns()
 
     assert (best_bids(reader), reader.payloads[-1]) == ([1.0, 2.0, 2.0], reader.payloads[-2])
 
