@@ -139,9 +139,9 @@ class Upstream:
         """
         topic = self.content.topic(key)
         self.idle_since = None
-        if not self._flowing:
-            now = asyncio.get_running_loop().time()
-            self._waiting[key, subscriber] = Waiting(snapshot=snapshot, rewind=rewind, since=now)
+        waiting = Waiting(snapshot=snapshot, rewind=rewind, since=asyncio.get_running_loop().time())
+        if not self._flowing or (key, subscriber) in self._asleep:  # who sleeps joins when it wakes
+            self._waiting[key, subscriber] = waiting
             return
         self.settle()
         self._joining.add((key, subscriber))
@@ -153,11 +153,12 @@ class Upstream:
         # No await beyond this point: the frame ends exactly where the stream goes on.
         if not stays:
             return  # it left meanwhile
+        if (key, subscriber) in self._asleep:
+            self._waiting[key, subscriber] = waiting
+            return
         topic.fanout.add(subscriber)
         if first is not None:
             self._tick.push(subscriber, frame(first))
-        if (key, subscriber) in self._asleep:
-            self._tick.sleep(subscriber, topic.fanout)
 
     async def snapshot(self, key: TopicKey, subscriber: Subscriber) -> None:
         """Give ``subscriber``, which has joined, a full frame now.
@@ -184,6 +185,8 @@ class Upstream:
         self._asleep.discard((key, subscriber))
         if subscriber in (fanout := self.content.topic(key).fanout).members:
             self._tick.wake(subscriber, fanout)
+        elif (key, subscriber) in self._waiting:
+            self._run(self._admit())
 
     def leave(self, key: TopicKey, subscriber: Subscriber, now: float) -> None:
         """No frame after this. ``now`` is loop time."""
@@ -225,7 +228,7 @@ class Upstream:
             if self.content.open:
                 self._recovery.mend(lost=False)
         for (key, subscriber), waiting in list(self._waiting.items()):
-            if not waiting.told and now - waiting.since >= UNREACHABLE_AFTER:
+            if not (waiting.told or self._flowing) and now - waiting.since >= UNREACHABLE_AFTER:
                 waiting.told = True
                 error = VenueUnavailable(f"{self.exchange} cannot be reached yet; the subscription stays")
                 subscriber.failed(key, error, gone=False)
@@ -350,9 +353,8 @@ class Upstream:
 
     async def _admit(self) -> None:
         """Let in those who waited."""
-        while self._waiting and self._flowing:
-            (key, subscriber), wish = next(iter(self._waiting.items()))
-            del self._waiting[key, subscriber]
+        while self._flowing and (due := next((one for one in self._waiting if one not in self._asleep), None)):
+            (key, subscriber), wish = due, self._waiting.pop(due)
             try:
                 await self.join(key, subscriber, snapshot=wish.snapshot, rewind=wish.rewind)
             except SubscriptionLimit as error:

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 from websockets.client import ClientProtocol
+from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
@@ -21,14 +22,14 @@ from topics.upstream import Upstream
 class Reader:
     """One client; implements ``topics.fanout.Subscriber``."""
 
-    def __init__(self, *, extended: bool = False) -> None:
-        self.extended = extended  # it said hello
-        self.deflated = self.stopped = False
+    def __init__(self, *, extended: bool = False, deflated: bool = False) -> None:
+        self.extended, self.deflated = extended, deflated  # it said hello; it takes compressed frames
+        self.stopped = False
         self.pushes = 0
         self.payloads: list[bytes] = []  # the JSON of each frame
         self.errors: list[tuple[TopicKey, GatewayError, bool]] = []
         # The library's own parser, so that our framing is not its own judge.
-        self._parser = ClientProtocol(parse_uri("ws://127.0.0.1/"), state=State.OPEN, max_size=None)
+        self._parser = parser(deflated=deflated)
 
     def write(self, frames: bytes) -> None:
         self.pushes += 1
@@ -54,6 +55,14 @@ class Reader:
     def seqs(self) -> list[int]:
         """Of the events it was sent, gaps included."""
         return [int(message["cursor"].partition("-")[2]) for message in self.messages if "cursor" in message]
+
+
+def parser(*, deflated: bool = False) -> ClientProtocol:
+    """A client's end of a connection; ``deflated``: it negotiated what ``topics.frame.deflated`` makes."""
+    client = ClientProtocol(parse_uri("ws://127.0.0.1/"), state=State.OPEN, max_size=None)
+    if deflated:
+        client.extensions = [PerMessageDeflate(True, True, 12, 12)]
+    return client
 
 
 class Clock:
