@@ -22,7 +22,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from exchanges import registry
 from exchanges.catalogue import CatalogueKeeper
-from exchanges.errors import GatewayError, Internal, ServerBusy, ValidationFailed
+from exchanges.errors import (
+    GatewayError,
+    Internal,
+    NotSubscribed,
+    ServerBusy,
+    SubscriptionLimit,
+    ValidationFailed,
+)
 from exchanges.pool import Pool
 from gateway import health, metrics, origins, rest, socket
 from gateway.http import sane_request_id
@@ -150,6 +157,8 @@ async def running(settings: Settings, door: Door) -> AsyncIterator[Gateway]:
         clock_ms=clock_ms,
         started_ms=clock_ms(),
     )
+    for code in (*STATUSES, NotSubscribed.code, SubscriptionLimit.code):
+        metrics.ERRORS.labels(code)  # a rate can be asked of a code from the start on
     async with AsyncExitStack() as stack:
         for one in exchanges.values():
             stack.push_async_callback(one.venue.close)

@@ -32,6 +32,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -55,6 +56,12 @@ LIMITS = {
     "limits__accept_burst": "2000",
     "limits__connections": "10000",
 }
+ASKED = (  # each REST host of the venues
+    ("binance", "BTC/USDT:USDT"),
+    ("binance", "ETH/BTC"),
+    ("bybit", "BTC/USDT:USDT"),
+    ("hyperliquid", "BTC/USDC:USDC"),
+)
 SAMPLED = 10.0  # seconds from one look at the gateway to the next
 TOLD = 60.0  # seconds from one line of progress to the next
 WARM_UP = 300.0  # seconds; a third of a run that is shorter than 15 minutes
@@ -68,7 +75,7 @@ PINGED = 0.5  # seconds
 FAULT_EVERY = 5.0  # seconds
 PATIENCE = 30.0  # seconds for anything that must happen
 SETTLING = 90.0  # seconds until the crowd is forgotten: its longest life, stalls, linger, a venue's backoff
-CALM = 5.0  # seconds of idleness before it is measured
+CALM = 6.0  # seconds of idleness before it is measured; the gateway keeps REST connections for 5 s
 MOST_SLOPE, MOST_FDS, MOST_PING = 1.0, 5, 100.0  # MiB in 10 minutes, descriptors, ms
 # What the venues do decides when these begin to be counted; under --faults new ones are no leak.
 OF_VENUES = (
@@ -148,6 +155,7 @@ class Sample:
     sockets: int  # to the venues
     closed: dict[str, int]
     cpu: float  # seconds
+    queued: float  # seconds that it could run and had no core
 
 
 @dataclass(slots=True, kw_only=True)
@@ -160,7 +168,7 @@ class Report:
     before: Sample
     after: Sample
     settled: bool
-    settling: float  # seconds until the crowd was forgotten
+    settling: float  # seconds until the crowd was forgotten, and of calm
     loaded: list[Sample]
     tally: Tally
 
@@ -194,6 +202,7 @@ class Watch:
         try:
             status = (self._proc / "status").read_text()
             fds = len(list((self._proc / "fd").iterdir()))
+            queued = int((self._proc / "schedstat").read_text().split()[1]) / 1e9
             reply = await self._http.get("/metrics")
         except (OSError, httpx2.TransportError) as error:
             raise Failed(f"the gateway cannot be looked at any more: {error!r}") from error
@@ -220,6 +229,7 @@ class Watch:
                 if (found := re.fullmatch(r'gateway_clients_closed_total\{code="(\w+)"\}', series))
             },
             cpu=total("process_cpu_seconds_total"),
+            queued=queued,
         )
 
     async def settle(self, so: Callable[[Sample], bool], patience: float) -> tuple[Sample, bool]:
@@ -228,7 +238,14 @@ class Watch:
         while not (met := so(await self.sample())) and time.monotonic() < end:  # noqa: ASYNC110  # another process
             await asyncio.sleep(0.5)
         await asyncio.sleep(CALM)
+        await self._stir()
         return await self.sample(), met
+
+    async def _stir(self) -> None:
+        """Have every venue asked something: only then are REST connections let go that are kept no longer."""
+        for exchange, symbol in ASKED:
+            question = {"exchange": exchange, "symbol": symbol, "timeframe": "1h", "limit": 2}
+            await self._http.post("/v1/fetchOHLCV", json=question)  # whatever the answer
 
 
 # -- the crowd ---------------------------------------------------------------------------------------------------------
@@ -353,6 +370,8 @@ class Crowd:
         self._tally = tally
         self._rng = random.Random(seed)
         self._numbered = 0
+        self._rubbish = cycle(RUBBISH.values())  # in turn: whatever can be counted is counted before the warm-up ends
+        self._strangers = cycle(STRANGERS.items())
 
     async def churn(self, rate: float, end: float) -> None:
         """``rate`` visits a second until ``end``; those that have begun then may go on to their own."""
@@ -430,7 +449,7 @@ class Crowd:
         return False
 
     async def _trespass(self) -> None:
-        kind, data = self._rng.choice(list(STRANGERS.items()))
+        kind, data = next(self._strangers)
         life, self._numbered = self._rng.uniform(*LIFE), self._numbered + 1
         self._tally.served["strangers"] += 1
         with suppress(ConnectionError, TimeoutError):
@@ -456,7 +475,7 @@ class Crowd:
             steps.append((life * 0.8, text({"op": "unsubscribeAll", "id": 2})))
         behaved = rng.random() < 0.8
         if not behaved:
-            steps += [(life * 0.4, rng.choice(list(RUBBISH.values()))) for _ in range(rng.randint(1, 3))]
+            steps += [(life * 0.4, next(self._rubbish)) for _ in range(rng.randint(1, 3))]
         steps.sort(key=lambda step: step[0])
         return Visit(behaved, life, rng.random() < 0.5, steps)
 
@@ -572,7 +591,6 @@ async def run(arguments: argparse.Namespace, simulator_url: str, gateway_url: st
         await stack.enter_async_context(asyncio.timeout(seconds + 2 * SETTLING + 4 * PATIENCE))
         http = await stack.enter_async_context(httpx2.AsyncClient(base_url=gateway_url, timeout=PATIENCE))
         venues = await stack.enter_async_context(httpx2.AsyncClient(base_url=simulator_url, timeout=PATIENCE))
-        background = await stack.enter_async_context(running())
         watch = Watch(processes.RUNNING[gateway_url].pid, http)
         crowd = Crowd(httpx2.URL(gateway_url).port or 0, await symbols(http), tally, arguments.seed)
         polite = []
@@ -580,7 +598,8 @@ async def run(arguments: argparse.Namespace, simulator_url: str, gateway_url: st
             url = gateway_url.replace("http://", "ws://") + "/v1/ws"
             connection = await stack.enter_async_context(connect(url, compression=None, max_size=None))
             polite.append(Polite(connection, tally, faults=arguments.faults))
-            background.append(asyncio.create_task(polite[-1].read()))
+        background = await stack.enter_async_context(running())  # ends before the connections are closed
+        background += [asyncio.create_task(one.read()) for one in polite]
         await begun(polite)
         before, _ = await watch.settle(lambda one: one.clients == POLITE, PATIENCE)
         background += [asyncio.create_task(one.ping()) for one in polite]
@@ -599,7 +618,7 @@ async def run(arguments: argparse.Namespace, simulator_url: str, gateway_url: st
             work.create_task(look(watch, samples, tally, start, end))
         over = time.monotonic()
         after, settled = await watch.settle(lambda one: alike(one, before), SETTLING)
-        settling = after.at - CALM - over
+        settling = after.at - over
     return Report(
         seconds=seconds, rate=arguments.rate, faults=arguments.faults, warm_up=min(WARM_UP, seconds / 3), begun=start,
         before=before, after=after, settled=settled, settling=settling, loaded=samples, tally=tally,
@@ -743,8 +762,10 @@ def summary(report: Report) -> Iterator[str]:
         cells = [value(before), value(warm[0]), value(warm[-1]), min(values), max(values), value(after)]
         yield f"| {name} | " + " | ".join(format(cell, form) for cell in cells) + " |"
     yield ""
-    share = (loaded[-1].cpu - loaded[0].cpu) / max(loaded[-1].at - loaded[0].at, 1.0) * 100
-    yield f"- clients served: {tally.served.total():,} ({listed(tally.served)}); gateway at {share:.0f} % of a core"
+    span = (loaded[-1].at - before.at) / 100
+    used, queued = (loaded[-1].cpu - before.cpu) / span, (loaded[-1].queued - before.queued) / span
+    yield f"- clients served: {tally.served.total():,} ({listed(tally.served)})"
+    yield f"- the gateway used {used:.0f} % of a core, and waited for one {queued:.0f} % of the time"
     yield f"- how the crowd ended: {listed(tally.ended)}"
     yield f"- closed by the gateway, by code: {listed(after.closed)}"
     yield f"- polite clients got: {listed(tally.frames)}"
