@@ -184,10 +184,13 @@ class CandleBacklog:
         events = now.events - mark.events
         if not events:
             return Missed([], None, None)
-        gaps = [data for cursor, data in self._gaps if cursor > mark.cursor and extended]
-        changed = [(row, repair) for cursor, row, repair in self._rows.values() if cursor > mark.cursor]
-        rows, repaired = sorted(row for row, _ in changed), any(repair for _, repair in changed)
-        frames = gaps + ([frame(self._encode(now.cursor, rows, repaired))] if rows else [])
+        placed = [(cursor, data) for cursor, data in self._gaps if cursor > mark.cursor and extended]
+        changed = [(cursor, row, repair) for cursor, row, repair in self._rows.values() if cursor > mark.cursor]
+        if changed:
+            newest, rows = max(cursor for cursor, _, _ in changed), sorted(row for _, row, _ in changed)
+            repaired = any(repair for _, _, repair in changed)
+            placed.append((newest, frame(self._encode(newest, rows, repaired))))
+        frames = [data for _, data in sorted(placed)]
         # Those that were told one by one, and the newest one, whose place the newest state of all takes.
         events -= len(frames) if extended else len(frames) + sum(cursor > mark.cursor for cursor, _ in self._gaps)
         if events <= 0:

@@ -16,6 +16,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import islice
 from operator import length_hint
 from typing import Any, Literal, NamedTuple, Protocol
@@ -32,6 +33,8 @@ WRITE_TIME = 0.004  # seconds of writing after which other work of the loop has 
 WRITES_BETWEEN_LOOKS = 32  # at the clock
 LINGER_FROM = 0.002  # seconds of a round from which on the loop counts as busy, and the next round waits
 MAX_LINGER = 0.025
+ENOUGH_JOINED = 12 * 1024  # bytes of one write from which on waiting for more saves little
+CATCHING_UP = 0.008  # seconds of a round for those who come back
 OUTBOX_BYTES = 192 * 1024  # of what it missed, given at once to a client that was behind
 NOWHERE = Cursor(0, 0)
 
@@ -119,6 +122,7 @@ class Fanout:
         self.cohorts: dict[Cohort, None] = {}
         self.apart: dict[Seat, None] = {}
         self.behind: dict[Seat, Mark] = {}
+        self.heard: dict[Seat, int] = {}  # frames since the last round that those who fell behind in it had had
         self._sent: list[Sent] = []  # since the last round
         self._cursor, self._count = NOWHERE, 0  # the newest event of the rounds before, and how many there were
 
@@ -147,7 +151,7 @@ class Fanout:
             self._tick.join(subscriber, self)
 
     def remove(self, subscriber: Subscriber) -> None:
-        """No frame after this, not even one of this turn."""
+        """Nothing of this turn, and nothing after. What is left of a round under way comes ahead of what is pushed."""
         if subscriber in self.members:
             del self.members[subscriber]
             self._tick.leave(subscriber, self)
@@ -191,15 +195,17 @@ class Fanout:
             if joined[kind]:
                 self._tick.owe(cohort, joined[kind])
         self._advance(sent)
+        heard, self.heard = self.heard, {}
         if self.behind:
             self.backlog.take([one for one in sent if one.cursor is not None])
-            if told := [one.frame for one in sent if one.cursor is None]:
+            if any(one.cursor is None for one in sent):
                 for seat in self.behind:
                     if seat.extended:
+                        told = [one.frame for one in sent[heard.get(seat, 0) :] if one.cursor is None]
                         self._tick.queue(seat, b"".join(told))
 
     def _add(self, sent: Sent) -> None:
-        if not self.members:
+        if not self.members and not self._sent:  # nobody is to have it, and nothing stands before it
             self._advance([sent])
             return
         if not self._sent:
@@ -347,6 +353,7 @@ class Tick:
         self._touched: list[Cohort] = []  # they are due something of the round that begins
         self._jobs: deque[Job] = deque()  # what is left of the round under way
         self._round = 0
+        self._largest = 0  # bytes of one write of the round
         self._began = self._open_at = 0.0  # seconds of the clock
 
     def publish(self, callback: Callable[[], None]) -> None:
@@ -370,6 +377,8 @@ class Tick:
             self._write(seat, b"".join(frames))
 
     def queue(self, seat: Seat, data: bytes) -> None:
+        if not data:
+            return
         seat.pending.append(data)
         self._pending[seat] = None
         self._schedule()
@@ -432,7 +441,9 @@ class Tick:
         """It knows other kinds of frame from now on."""
         seat = self._seat(subscriber)
         for fanout in seat.topics:
-            if fanout.waiting and seat not in fanout.behind:  # what was sent before is told as it was known then
+            if seat in fanout.behind:
+                fanout.heard[seat] = fanout.waiting
+            elif fanout.waiting:  # what was sent before is told as it was known then
                 self.push_in_order(subscriber, fanout, b"")
         self._part(seat)
         seat.extended, seat.deflated = subscriber.extended, subscriber.deflated
@@ -472,11 +483,14 @@ class Tick:
         return seat
 
     def _part(self, seat: Seat) -> None:
-        """Serve it apart until the round's end, beginning with what it is still due of a round under way."""
+        """Serve it apart until the round's end, beginning with what it is still due of a round under way.
+
+        That is not written here: a write may stop its client or end it, in the midst of whatever is being changed.
+        """
         cohort = seat.cohort
         if cohort is not None:
             if cohort.job is not None and cohort.job.pull(seat):
-                self._write(seat, cohort.job.data)
+                self.queue(seat, cohort.job.data)
             seat.sent_at = max(seat.sent_at, cohort.sent_at)
             self._quit(seat)
             for fanout in cohort.topics:
@@ -497,13 +511,17 @@ class Tick:
     def _fall_behind(self, seat: Seat, fanout: Fanout, reason: Behind) -> None:
         if seat in fanout.behind:
             return
-        mark = fanout.mark(seat.taken.pop(fanout, 0), reason)
+        taken = seat.taken.pop(fanout, 0)
+        if taken:
+            fanout.heard[seat] = taken
+        mark = fanout.mark(taken, reason)
         fanout.apart.pop(seat, None)
         fanout.behind[seat] = mark
         fanout.backlog.begin(mark)
 
     def _release(self, seat: Seat, fanout: Fanout) -> None:
         fanout.apart.pop(seat, None)
+        fanout.heard.pop(seat, None)
         seat.taken.pop(fanout, None)
         mark = fanout.behind.pop(seat, None)
         if mark is not None:
@@ -546,13 +564,14 @@ class Tick:
             _guard(fanout.hand_on)
         touched, self._touched = self._touched, []
         self._jobs += [cohort.begin(self._round, now) for cohort in touched if cohort.seats]
+        self._largest = max((len(job.data) for job in self._jobs), default=0)
         returned, self._returned = self._returned, {}
-        until = self._clock() + WRITE_TIME
+        until = self._clock() + CATCHING_UP
         for seat in returned:
             if self._clock() >= until:
                 self._returned[seat] = None
             elif not seat.subscriber.stopped:
-                self._bring_up_to_date(seat)
+                _guard(partial(self._bring_up_to_date, seat))
         self._settle()
 
     def _bring_up_to_date(self, seat: Seat) -> None:
@@ -620,7 +639,7 @@ class Tick:
                     for write in islice(job.left, WRITES_BETWEEN_LOOKS):
                         write(data)
                 except Exception as error:  # one client's end must not be felt by the next one
-                    job.current.subscriber.broke(error)
+                    _guard(partial(job.current.subscriber.broke, error))
                 late = clock() >= until
             metrics.WRITES.inc(job.place - before)
             metrics.BYTES_OUT.inc((job.place - before) * len(data))
@@ -628,9 +647,11 @@ class Tick:
                 return
             job.cohort.job = None
             self._jobs.popleft()
+            if late and self._jobs:
+                return
         now = clock()
         took = now - self._began
-        if took >= LINGER_FROM:
+        if took >= LINGER_FROM and self._largest < ENOUGH_JOINED and not self._returned:
             self._open_at = now + min(took, MAX_LINGER)
 
     def _write(self, seat: Seat, data: bytes) -> None:
@@ -639,7 +660,7 @@ class Tick:
         try:
             seat.write(data)
         except Exception as error:
-            seat.subscriber.broke(error)
+            _guard(partial(seat.subscriber.broke, error))
 
 
 def _guard(callback: Callable[[], None]) -> None:
