@@ -132,6 +132,10 @@ class Fanout:
     def subscribers(self) -> tuple[Subscriber, ...]:
         return tuple(self.members)
 
+    def start_at(self, cursor: Cursor) -> None:
+        """What was published until ``cursor`` was sent to nobody."""
+        self._cursor = cursor
+
     def send(self, cursor: Cursor, frame: bytes, rows: Sequence[Any] = ()) -> None:
         """An event, to everybody."""
         self._add(Sent(frame, cursor, rows))

@@ -314,6 +314,8 @@ class Upstream:
         if self.content.prime(self.cursor.next(), history, held, now_ms):
             self.cursor = self.cursor.next()
             self.last_event_ms = now_ms
+            for topic in self.content.topics():
+                topic.fanout.start_at(self.cursor)
         self._flow()
 
     def _mended(self, rows: Sequence[Any]) -> None:
