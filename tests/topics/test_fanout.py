@@ -2,12 +2,23 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 
 from tests.topics.member import Member, Numbers
 from tests.topics.reader import Turns
-from topics.fanout import LINGER_FROM, MAX_LINGER, WRITE_TIME, WRITES_BETWEEN_LOOKS, Tick
+from topics.fanout import (
+    CATCHING_UP,
+    ENOUGH_JOINED,
+    LINGER_FROM,
+    MAX_LINGER,
+    WRITE_TIME,
+    WRITES_BETWEEN_LOOKS,
+    Missed,
+    Tick,
+)
+from topics.key import Cursor
 
 
 @pytest.fixture
@@ -529,6 +540,44 @@ def test_an_answer_does_not_linger(turns: Turns, topic: Numbers) -> None:
     turns.take()
 
     assert member.got == b"1a"
+
+
+@pytest.mark.parametrize(("size", "lingers"), [(ENOUGH_JOINED - 1, True), (ENOUGH_JOINED, False)])
+def test_a_write_that_holds_enough_is_not_waited_after(turns: Turns, topic: Numbers, size: int, lingers: bool) -> None:
+    (member,) = settled(turns, topic, 1, slow(turns, 0.01))
+    topic.fanout.send(Cursor(1, 1), b"x" * size)
+    turns.take_all()
+
+    topic.fanout.send(Cursor(1, 2), b"y")
+    turns.take_all()
+
+    assert (b"y" in member.got) is not lingers
+
+
+def test_those_who_come_back_together_are_brought_up_to_date_over_several_rounds(turns: Turns, topic: Numbers) -> None:
+    members = settled(turns, topic, 3)
+    for member in members:
+        member.stopped = True
+        turns.tick.stop(member)
+    topic.send(b"1")
+    turns.take_all()
+    told, missed = [], topic.backlog.missed
+
+    def slowly(*arguments: Any, **named: Any) -> Missed:
+        told.append(turns.now)
+        turns.now += CATCHING_UP
+        return missed(*arguments, **named)
+
+    topic.backlog.missed = slowly  # type: ignore[method-assign]
+    for member in members:
+        member.stopped = False
+        turns.tick.drained(member)
+    turns.take()
+    after_one = len(told)
+    turns.take_all()
+
+    assert (after_one, len(told)) == (1, 3)
+    assert [member.got for member in members] == [b"1"] * 3
 
 
 # -- writes that do more than write ------------------------------------------------------------------------------------

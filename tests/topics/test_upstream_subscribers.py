@@ -175,3 +175,17 @@ async def test_who_left_is_not_told_of_a_refusal(start: Start) -> None:
     upstream.on_refused(SubscribeFailed("no more"))
 
     assert (left.errors, len(stayed.errors)) == ([], 1)
+
+
+async def test_who_joined_before_the_first_live_event_is_behind_from_where_the_stream_began(
+    start: Start, venue: ScriptedVenue
+) -> None:
+    venue.trades = trades(1, 3)
+    upstream = start("trades")
+    await join(upstream)
+
+    await go_live(upstream)
+
+    (topic,) = upstream.content.topics()
+    assert topic.fanout.now.cursor == upstream.cursor
+    assert upstream.cursor.seq == 1
