@@ -73,7 +73,11 @@ class AsgiConnection:
         return asyncio.get_running_loop().time()
 
     @property
-    def write(self) -> Callable[[bytes], object]:
+    def write(self) -> Callable[[bytes | memoryview], object]:
+        return self._write
+
+    @property
+    def try_write(self) -> Callable[[bytes], int]:
         return self._write
 
     def attach(self, sink: Sink) -> None:
@@ -107,8 +111,8 @@ class AsgiConnection:
         await asyncio.wait((self._sending,), timeout=FAREWELL)
         self._sending.cancel()
 
-    def _write(self, data: bytes) -> None:
-        for opcode, payload in unframed(data):
+    def _write(self, data: bytes | memoryview) -> int:
+        for opcode, payload in unframed(bytes(data)):
             if opcode == TEXT:
                 self._queue.append((opcode, payload))
                 self.buffered += len(payload)
@@ -116,6 +120,7 @@ class AsgiConnection:
         if self.buffered > HIGH_WATER and not self._paused and self._sink is not None:
             self._paused = True
             self._sink.paused()
+        return len(data)
 
     async def _run(self) -> None:
         try:

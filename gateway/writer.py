@@ -36,8 +36,13 @@ class Connection(Protocol):
         ...
 
     @property
-    def write(self) -> Callable[[bytes], object]:
-        """Takes whole frames while the connection is attached."""
+    def write(self) -> Callable[[bytes | memoryview], object]:
+        """Takes frames while the connection is attached."""
+        ...
+
+    @property
+    def try_write(self) -> Callable[[bytes], int]:
+        """Gives how many bytes were taken. Only while everything before has been."""
         ...
 
     def cut(self, code: int, reason: str) -> None:
@@ -69,6 +74,7 @@ class Writer:
         "deflated",
         "extended",
         "stopped_at",
+        "try_write",
         "write",
     )
 
@@ -86,7 +92,7 @@ class Writer:
         self._tick = tick
         self._max_pending = max_pending
         self._failed = failed
-        self.write = connection.write
+        self.write, self.try_write = connection.write, connection.try_write
         self.stopped_at: float | None = None  # loop time since which its socket takes no more
         self._buffered, self._progress_at = 0, 0.0
         self._drained: asyncio.Event | None = None

@@ -53,8 +53,13 @@ class Subscriber(Protocol):
         ...
 
     @property
-    def write(self) -> Callable[[bytes], object]:
-        """Takes whole frames, now. Never waits; a failure is told by ``broke``."""
+    def write(self) -> Callable[[bytes | memoryview], object]:
+        """Takes frames behind all that it took before, now. Never waits; a failure is told by ``broke``."""
+        ...
+
+    @property
+    def try_write(self) -> Callable[[bytes], int]:
+        """Gives how many bytes were taken; the rest is for ``write``, as are all if it raises. Not while ``stopped``."""
         ...
 
     def broke(self, error: Exception) -> None:
@@ -241,7 +246,7 @@ class Cohort:
         self.due: list[bytes] = []  # of the round that begins
         self.job: Job | None = None  # while the round is under way
         self.sent_at = 0.0  # seconds of the clock
-        self._cached: tuple[tuple[Seat, ...], tuple[Callable[[bytes], object], ...]] | None = None
+        self._cached: tuple[tuple[Seat, ...], tuple[Callable[[bytes], int], ...]] | None = None
 
     def add(self, seat: "Seat") -> None:
         self.seats[seat] = None
@@ -255,7 +260,7 @@ class Cohort:
         """The round's write of what is due. Each begins with another member: the last waits for all the others."""
         due, self.due = self.due, []
         if self._cached is None:
-            self._cached = tuple(self.seats), tuple(seat.write for seat in self.seats)
+            self._cached = tuple(self.seats), tuple(seat.subscriber.try_write for seat in self.seats)
         seats, writes = self._cached
         first = number * 127 % len(seats)
         data = due[0] if len(due) == 1 else b"".join(due)
@@ -270,7 +275,7 @@ class Job:
     __slots__ = ("_seats", "_writes", "cohort", "data", "left")
 
     def __init__(
-        self, cohort: Cohort, data: bytes, seats: tuple["Seat", ...], writes: list[Callable[[bytes], object]]
+        self, cohort: Cohort, data: bytes, seats: tuple["Seat", ...], writes: list[Callable[[bytes], int]]
     ) -> None:
         self.cohort, self.data = cohort, data
         self._seats, self._writes = seats, writes
@@ -296,8 +301,9 @@ class Job:
         return True
 
 
-def _no_write(data: bytes) -> None:
+def _no_write(data: bytes) -> int:
     """In the place of one that was written to apart, or has gone."""
+    return len(data)
 
 
 CohortKey = tuple[frozenset[Fanout], bool, bool]
@@ -637,13 +643,14 @@ class Tick:
         while self._jobs:
             job, data = self._jobs[0], self._jobs[0].data
             before = job.place
-            late = False
+            late, size = False, len(data)
             while not late and length_hint(job.left):
                 try:
-                    for write in islice(job.left, WRITES_BETWEEN_LOOKS):
-                        write(data)
-                except Exception as error:  # one client's end must not be felt by the next one
-                    _guard(partial(job.current.subscriber.broke, error))
+                    for try_write in islice(job.left, WRITES_BETWEEN_LOOKS):
+                        if (taken := try_write(data)) != size:
+                            self._finish(job.current, data, taken)
+                except Exception:  # its socket is full or broken; its own write tells which
+                    self._finish(job.current, data, 0)
                 late = clock() >= until
             metrics.WRITES.inc(job.place - before)
             metrics.BYTES_OUT.inc((job.place - before) * len(data))
@@ -661,8 +668,12 @@ class Tick:
     def _write(self, seat: Seat, data: bytes) -> None:
         metrics.WRITES.inc()
         metrics.BYTES_OUT.inc(len(data))
+        self._finish(seat, data, 0)
+
+    def _finish(self, seat: Seat, data: bytes, taken: int) -> None:
+        """Give what is left of ``data``, shared by all who could not take it, to the client's own buffer."""
         try:
-            seat.write(data)
+            seat.write(memoryview(data)[taken:] if taken else data)
         except Exception as error:
             _guard(partial(seat.subscriber.broke, error))
 

@@ -31,10 +31,14 @@ class Reader:
         # The library's own parser, so that our framing is not its own judge.
         self._parser = parser(deflated=deflated)
 
-    def write(self, frames: bytes) -> None:
+    def write(self, frames: bytes | memoryview) -> None:
         self.pushes += 1
-        self._parser.receive_data(frames)
+        self._parser.receive_data(bytes(frames))
         self.payloads += [bytes(frame.data) for frame in self._parser.events_received()]
+
+    def try_write(self, data: bytes) -> int:
+        self.write(data)
+        return len(data)
 
     def broke(self, error: Exception) -> None:
         raise error
