@@ -55,6 +55,7 @@ class AsgiConnection:
     """Implements ``ClientConnection`` with nothing but ASGI. Pings are its server's business."""
 
     deflated = False
+    descriptor = -1  # the socket is its server's
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
@@ -74,10 +75,6 @@ class AsgiConnection:
 
     @property
     def write(self) -> Callable[[bytes | memoryview], object]:
-        return self._write
-
-    @property
-    def try_write(self) -> Callable[[bytes], int]:
         return self._write
 
     def attach(self, sink: Sink) -> None:
@@ -111,7 +108,7 @@ class AsgiConnection:
         await asyncio.wait((self._sending,), timeout=FAREWELL)
         self._sending.cancel()
 
-    def _write(self, data: bytes | memoryview) -> int:
+    def _write(self, data: bytes | memoryview) -> None:
         for opcode, payload in unframed(bytes(data)):
             if opcode == TEXT:
                 self._queue.append((opcode, payload))
@@ -120,7 +117,6 @@ class AsgiConnection:
         if self.buffered > HIGH_WATER and not self._paused and self._sink is not None:
             self._paused = True
             self._sink.paused()
-        return len(data)
 
     async def _run(self) -> None:
         try:

@@ -41,8 +41,8 @@ class Connection(Protocol):
         ...
 
     @property
-    def try_write(self) -> Callable[[bytes], int]:
-        """Gives how many bytes were taken. Only while everything before has been."""
+    def descriptor(self) -> int:
+        """Of the socket, which may be written to while nothing is buffered, until ``sink.gone()``; -1: it may not."""
         ...
 
     def cut(self, code: int, reason: str) -> None:
@@ -72,9 +72,9 @@ class Writer:
         "_tick",
         "closed",
         "deflated",
+        "descriptor",
         "extended",
         "stopped_at",
-        "try_write",
         "write",
     )
 
@@ -92,7 +92,7 @@ class Writer:
         self._tick = tick
         self._max_pending = max_pending
         self._failed = failed
-        self.write, self.try_write = connection.write, connection.try_write
+        self.write, self.descriptor = connection.write, connection.descriptor
         self.stopped_at: float | None = None  # loop time since which its socket takes no more
         self._buffered, self._progress_at = 0, 0.0
         self._drained: asyncio.Event | None = None
@@ -147,6 +147,7 @@ class Writer:
     def gone(self) -> None:
         """The connection has ended; nothing is written any more."""
         self.closed = True
+        self.descriptor = -1  # soon another client's
         self._tick.forget(self)
         if self.stopped_at is not None:
             self._moving()

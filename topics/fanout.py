@@ -13,6 +13,7 @@ more frames share one write, and an idle loop adds no delay.
 
 import asyncio
 import logging
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -58,8 +59,8 @@ class Subscriber(Protocol):
         ...
 
     @property
-    def try_write(self) -> Callable[[bytes], int]:
-        """Gives how many bytes were taken; the rest is for ``write``, as are all if it raises. Not while ``stopped``."""
+    def descriptor(self) -> int:
+        """Of its socket, which may be written to past ``write`` while not ``stopped``; -1: it may not."""
         ...
 
     def broke(self, error: Exception) -> None:
@@ -246,7 +247,7 @@ class Cohort:
         self.due: list[bytes] = []  # of the round that begins
         self.job: Job | None = None  # while the round is under way
         self.sent_at = 0.0  # seconds of the clock
-        self._cached: tuple[tuple[Seat, ...], tuple[Callable[[bytes], int], ...]] | None = None
+        self._cached: tuple[tuple[Seat, ...], tuple[int, ...]] | None = None
 
     def add(self, seat: "Seat") -> None:
         self.seats[seat] = None
@@ -260,11 +261,11 @@ class Cohort:
         """The round's write of what is due. Each begins with another member: the last waits for all the others."""
         due, self.due = self.due, []
         if self._cached is None:
-            self._cached = tuple(self.seats), tuple(seat.subscriber.try_write for seat in self.seats)
-        seats, writes = self._cached
+            self._cached = tuple(self.seats), tuple(seat.subscriber.descriptor for seat in self.seats)
+        seats, descriptors = self._cached
         first = number * 127 % len(seats)
         data = due[0] if len(due) == 1 else b"".join(due)
-        self.job = Job(self, data, seats[first:] + seats[:first], [*writes[first:], *writes[:first]])
+        self.job = Job(self, data, [*seats[first:], *seats[:first]], [*descriptors[first:], *descriptors[:first]])
         self.sent_at = now
         return self.job
 
@@ -272,23 +273,21 @@ class Cohort:
 class Job:
     """One cohort's write of a round, as far as it has come."""
 
-    __slots__ = ("_seats", "_writes", "cohort", "data", "left")
+    __slots__ = ("_descriptors", "_seats", "cohort", "data", "left")
 
-    def __init__(
-        self, cohort: Cohort, data: bytes, seats: tuple["Seat", ...], writes: list[Callable[[bytes], int]]
-    ) -> None:
+    def __init__(self, cohort: Cohort, data: bytes, seats: "list[Seat | None]", descriptors: list[int]) -> None:
         self.cohort, self.data = cohort, data
-        self._seats, self._writes = seats, writes
-        self.left = iter(writes)  # nothing of a seat is touched for a write: it is far away from the processor
+        self._seats, self._descriptors = seats, descriptors
+        self.left = iter(descriptors)  # all that is touched for a write: a seat is far away from the processor
 
     @property
     def place(self) -> int:
         """How many have had their write, or are having it."""
-        return len(self._writes) - length_hint(self.left)
+        return len(self._descriptors) - length_hint(self.left)
 
     @property
-    def current(self) -> "Seat":
-        """Whose write is under way."""
+    def current(self) -> "Seat | None":
+        """Whose write is under way; None: it was pulled."""
         return self._seats[self.place - 1]
 
     def pull(self, seat: "Seat") -> bool:
@@ -297,13 +296,8 @@ class Job:
             place = self._seats.index(seat, self.place)
         except ValueError:
             return False
-        self._writes[place] = _no_write
+        self._seats[place], self._descriptors[place] = None, -1
         return True
-
-
-def _no_write(data: bytes) -> int:
-    """In the place of one that was written to apart, or has gone."""
-    return len(data)
 
 
 CohortKey = tuple[frozenset[Fanout], bool, bool]
@@ -348,10 +342,23 @@ class Timers(Protocol):
 class Tick:
     """What is due at the end of this turn of the loop: publishing, then a round of writes."""
 
-    def __init__(self, timers: Timers | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Begin with nothing due. ``clock``: seconds; a loop's own clock may stand still within a turn."""
+    def __init__(
+        self,
+        timers: Timers | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        try_write: Callable[[int, bytes], int] = os.write,
+    ) -> None:
+        """Begin with nothing due.
+
+        Args:
+            timers: the loop; None: the running one.
+            clock: seconds; a loop's own clock may stand still within a turn.
+            try_write: of a socket's descriptor; gives how many bytes it took, or raises.
+        """
         self._timers: Timers = timers or asyncio.get_running_loop()
         self._clock = clock
+        self._try_write = try_write
         self._scheduled = self._lingering = False
         self._publish: list[Callable[[], None]] = []
         self._active: dict[Fanout, None] = {}
@@ -638,7 +645,7 @@ class Tick:
         """Go on with the round, for as long as a turn may take."""
         if not self._jobs:
             return
-        clock = self._clock
+        clock, try_write = self._clock, self._try_write
         until = clock() + WRITE_TIME
         while self._jobs:
             job, data = self._jobs[0], self._jobs[0].data
@@ -646,10 +653,10 @@ class Tick:
             late, size = False, len(data)
             while not late and length_hint(job.left):
                 try:
-                    for try_write in islice(job.left, WRITES_BETWEEN_LOOKS):
-                        if (taken := try_write(data)) != size:
+                    for descriptor in islice(job.left, WRITES_BETWEEN_LOOKS):
+                        if (taken := try_write(descriptor, data)) != size:
                             self._finish(job.current, data, taken)
-                except Exception:  # its socket is full or broken; its own write tells which
+                except OSError:  # the socket is full, broken, or none; its client's own write tells which
                     self._finish(job.current, data, 0)
                 late = clock() >= until
             metrics.WRITES.inc(job.place - before)
@@ -670,8 +677,10 @@ class Tick:
         metrics.BYTES_OUT.inc(len(data))
         self._finish(seat, data, 0)
 
-    def _finish(self, seat: Seat, data: bytes, taken: int) -> None:
+    def _finish(self, seat: Seat | None, data: bytes, taken: int) -> None:
         """Give what is left of ``data``, shared by all who could not take it, to the client's own buffer."""
+        if seat is None:
+            return
         try:
             seat.write(memoryview(data)[taken:] if taken else data)
         except Exception as error:

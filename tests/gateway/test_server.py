@@ -6,6 +6,7 @@ frame, and what becomes of a peer that does not read.
 
 import asyncio
 import importlib.metadata
+import os
 import re
 import socket
 import sys
@@ -13,6 +14,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, Literal, cast
 
 import pytest
@@ -31,7 +33,7 @@ from websockets.streams import StreamReader
 from gateway import server as server_module
 from gateway.connection import ClientConnection, connection_of
 from gateway.http import HttpProtocol
-from gateway.server import NOTSENT_LOWAT, GatewayProtocol, listen, loop_factory, server
+from gateway.server import NOTSENT_LOWAT, RESET, GatewayProtocol, listen, loop_factory, server
 from gateway.writer import PING_FRAME, Writer
 from topics.backlog import TradeBacklog
 from topics.fanout import Fanout, Tick
@@ -199,6 +201,10 @@ class RawClient:
 
     async def send(self, data: bytes) -> None:
         await self._loop.sock_sendall(self._socket, data)
+
+    def reset(self) -> None:
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self._socket.close()
 
     async def drain(self) -> bool:
         """Read to the end; whether that was a reset."""
@@ -617,6 +623,57 @@ async def test_a_client_that_vanishes_takes_its_endpoint_with_it(way: Way) -> No
             await until(lambda: len(door.writers) == 1)
 
         await until(lambda: door.ended == 1)
+
+
+@on_each_loop
+async def test_a_clients_descriptor_is_its_own_until_its_writer_knows_that_it_is_gone() -> None:
+    """Else what is written past the transport would reach whoever connects next."""
+    door, open_then = Door(), list[bool]()
+
+    def note_end(writer: Writer) -> None:
+        descriptor, gone = writer.descriptor, writer.gone
+
+        def note() -> None:
+            open_then.append(os.fstat(descriptor).st_mode > 0)
+            gone()
+
+        protocol_of(door)._sink = SimpleNamespace(paused=writer.paused, resumed=writer.resumed, gone=note)
+
+    async with serving(door) as port:
+        for end in ("it leaves", "it vanishes", "it breaks a rule", "we cut it", "we dismiss it"):
+            door.writers, door.connections = [], []
+            async with raw_client(port) as one:
+                await until(lambda: len(door.writers) == 1)
+                note_end(door.writers[0])
+                match end:
+                    case "it leaves":
+                        await one.send(masked(Close(1000, "").serialize(), Opcode.CLOSE))
+                    case "it vanishes":
+                        one.reset()
+                    case "it breaks a rule":
+                        await one.send(frame(b"unmasked"))
+                    case "we cut it":
+                        door.writers[0].cut(4100, "no pong")
+                    case _:
+                        door.writers[0].dismiss(4103, "enough")
+                await until(lambda: door.writers[0].closed)
+                assert door.writers[0].descriptor == -1
+
+    assert open_then == [True] * 5
+
+
+@on_each_loop
+async def test_a_client_that_vanished_before_it_is_attached_is_gone_at_once() -> None:
+    door = Door()
+    async with serving(door) as port:
+        async with raw_client(port):
+            await until(lambda: len(door.writers) == 1)
+        await until(lambda: door.ended == 1)
+        connection, told = protocol_of(door), list[str]()
+
+        connection.attach(SimpleNamespace(paused=None, resumed=None, gone=lambda: told.append("gone")))
+
+        assert (connection.descriptor, told) == (-1, ["gone"])
 
 
 @on_each_loop

@@ -29,6 +29,7 @@ class Connection:
         self.last_received = asyncio.get_running_loop().time()
         self.buffered = 0
         self.deflated = False
+        self.descriptor = 7
         self.broken = False
         self.writes: list[bytes] = []
         self.cuts: list[tuple[int, str]] = []
@@ -39,10 +40,6 @@ class Connection:
         if self.broken:
             raise OSError("nobody is there")
         self.writes.append(data)
-
-    def try_write(self, data: bytes) -> int:
-        self.write(data)
-        return len(data)
 
     def cut(self, code: int, reason: str) -> None:
         self.cuts.append((code, reason))

@@ -20,18 +20,12 @@ class Member:
         self.writes: list[bytes] = []
         self.errors: list[Exception] = []
         self.then = then
-        self.room: int | None = None  # bytes that its socket takes now, less than what is tried; None: all
+        self.descriptor = -1
 
     def write(self, data: bytes | memoryview) -> None:
         self.writes.append(data if isinstance(data, bytes) else bytes(data))
         if self.then is not None:
             self.then()
-
-    def try_write(self, data: bytes) -> int:
-        if self.room == 0:
-            raise BlockingIOError
-        self.write(data[: self.room])
-        return len(data[: self.room])
 
     @property
     def got(self) -> bytes:

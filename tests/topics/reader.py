@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from errno import EBADF
 from typing import Any
 
 import orjson
@@ -25,6 +26,7 @@ class Reader:
     def __init__(self, *, extended: bool = False, deflated: bool = False) -> None:
         self.extended, self.deflated = extended, deflated  # it said hello; it takes compressed frames
         self.stopped = False
+        self.descriptor = -1
         self.pushes = 0
         self.payloads: list[bytes] = []  # the JSON of each frame
         self.errors: list[tuple[TopicKey, GatewayError, bool]] = []
@@ -35,10 +37,6 @@ class Reader:
         self.pushes += 1
         self._parser.receive_data(bytes(frames))
         self.payloads += [bytes(frame.data) for frame in self._parser.events_received()]
-
-    def try_write(self, data: bytes) -> int:
-        self.write(data)
-        return len(data)
 
     def broke(self, error: Exception) -> None:
         raise error
@@ -87,13 +85,19 @@ class Turns:
         self._due: list[Callable[[], None]] = []
         self._later: list[tuple[float, Callable[[], None]]] = []
         self.now = 1_000.0
-        self.tick = Tick(self, clock=lambda: self.now)
+        self.sockets: dict[int, Callable[[bytes], int]] = {}  # by descriptor: gives how many bytes are taken
+        self.tick = Tick(self, clock=lambda: self.now, try_write=self._try_write)
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         self._due.append(callback)
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> None:
         self._later.append((self.now + delay, callback))
+
+    def _try_write(self, descriptor: int, data: bytes) -> int:
+        if descriptor not in self.sockets:
+            raise OSError(EBADF, "Bad file descriptor")
+        return self.sockets[descriptor](data)
 
     def take(self) -> bool:
         """Run what was due; False if nothing was."""

@@ -337,6 +337,104 @@ def test_what_was_sent_while_nobody_was_there_counts_as_past_in_its_order(turns:
     assert topic.fanout.now[:2] == (topic.cursor, 2)
 
 
+# -- past a client's own write -----------------------------------------------------------------------------------------
+
+
+class Socket:
+    """Takes at most ``room`` bytes of each write; raises what a full one does if that is none."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.got = b""
+
+    def __call__(self, data: bytes) -> int:
+        if self.room == 0:
+            raise BlockingIOError
+        self.got += data[: self.room]
+        return len(data[: self.room])
+
+
+def socket_of(turns: Turns, member: Member, room: int = 1_000) -> Socket:
+    """Give ``member``, which has no cohort yet, a socket."""
+    member.descriptor = len(turns.sockets) + 3
+    turns.sockets[member.descriptor] = socket = Socket(room)
+    return socket
+
+
+def test_a_shared_write_goes_straight_to_the_sockets(turns: Turns, topic: Numbers) -> None:
+    members = crowd(topic, 3)
+    sockets = [socket_of(turns, member) for member in members]
+    turns.take_all()
+
+    topic.send(b"12")
+    turns.take()
+
+    assert [socket.got for socket in sockets] == [b"12"] * 3
+    assert [member.writes for member in members] == [[], [], []]
+
+
+@pytest.mark.parametrize(("room", "taken", "left"), [(0, b"", b"123"), (1, b"1", b"23"), (3, b"123", b"")])
+def test_what_a_socket_does_not_take_goes_to_its_clients_own_buffer(
+    turns: Turns, topic: Numbers, room: int, taken: bytes, left: bytes
+) -> None:
+    members = crowd(topic, 3)
+    full, *others = [socket_of(turns, member, room) for member, room in zip(members, (room, 9, 9), strict=True)]
+    turns.take_all()
+
+    topic.send(b"123")
+    turns.take()
+
+    assert (full.got, members[0].got) == (taken, left)
+    assert [socket.got for socket in others] == [b"123"] * 2
+    assert [member.got for member in members[1:]] == [b""] * 2
+
+
+def test_what_a_socket_did_not_take_stops_its_client_in_its_place(turns: Turns, topic: Numbers) -> None:
+    slow, quick = crowd(topic, 2)
+    sockets = [socket_of(turns, slow, room=1), socket_of(turns, quick)]
+    slow.then = lambda: turns.tick.stop(slow)
+    turns.take_all()
+
+    topic.send(b"12")
+    turns.take()
+    topic.send(b"3")
+    turns.take_all()
+
+    assert (sockets[0].got, slow.got, sockets[1].got) == (b"1", b"2", b"123")
+    assert topic.fanout.behind[turns.tick._seats[slow]].events == 2
+
+
+def test_a_client_that_is_behind_has_its_socket_left_alone(turns: Turns, topic: Numbers) -> None:
+    stopped, quick = crowd(topic, 2)
+    sockets = [socket_of(turns, stopped), socket_of(turns, quick)]
+    turns.take_all()
+
+    turns.tick.stop(stopped)
+    topic.send(b"1")
+    turns.tick.push(stopped, b"a")  # its own buffer keeps the order
+    turns.take_all()
+
+    assert (sockets[0].got, stopped.got, sockets[1].got) == (b"", b"a", b"1")
+
+
+def test_a_client_that_is_gone_has_its_socket_left_alone(turns: Turns, topic: Numbers) -> None:
+    members = crowd(topic, 3 * WRITES_BETWEEN_LOOKS)
+    sockets = {member: socket_of(turns, member) for member in members}
+    turns.take_all()
+    busy = turns.sockets[members[0].descriptor]
+    turns.sockets[members[0].descriptor] = lambda data: (turns.wait(WRITE_TIME), busy(data))[1]  # type: ignore[func-returns-value]
+    topic.send(b"1")
+    while sockets[members[0]].got == b"":
+        turns.take()
+    gone = next(member for member in members if not sockets[member].got)
+
+    turns.tick.forget(gone)
+    turns.take_all()
+
+    assert (sockets[gone].got, gone.got) == (b"", b"")
+    assert {sockets[member].got for member in members if member is not gone} == {b"1"}
+
+
 # -- what is for one only ----------------------------------------------------------------------------------------------
 
 
