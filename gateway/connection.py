@@ -12,10 +12,9 @@ from typing import Any, Protocol
 
 from starlette.types import Receive, Scope, Send
 
-from gateway.writer import Connection
+from gateway.writer import SOFT_MARK, Connection
 from topics.frame import TEXT, unframed
 
-HIGH_WATER = 32 * 1024
 FAREWELL = 1.0  # seconds that a close frame may take
 
 
@@ -82,7 +81,7 @@ class AsgiConnection:
 
     def cut(self, code: int, reason: str) -> None:
         self._close = code, reason
-        if self.buffered > HIGH_WATER:
+        if self.buffered > SOFT_MARK:
             self._queue.clear()
             self._sending.cancel()
             self._stuck.set()
@@ -114,7 +113,7 @@ class AsgiConnection:
                 self._queue.append((opcode, payload))
                 self.buffered += len(payload)
         self._some.set()
-        if self.buffered > HIGH_WATER and not self._paused and self._sink is not None:
+        if self.buffered > SOFT_MARK and not self._paused and self._sink is not None:
             self._paused = True
             self._sink.paused()
 
@@ -128,7 +127,7 @@ class AsgiConnection:
                 _, payload = self._queue.popleft()
                 await self._send({"type": "websocket.send", "text": payload.decode()})
                 self.buffered -= len(payload)
-                if self._paused and self.buffered <= HIGH_WATER // 4:
+                if self._paused and self.buffered <= SOFT_MARK // 4:
                     self._paused = False
                     if self._sink is not None:
                         self._sink.resumed()

@@ -29,7 +29,7 @@ from gateway.replies import CLOSE_TOO_BIG
 from topics.frame import WINDOW_BITS, close_frame
 
 # Else the kernel takes about 4 MB for a client that reads nothing before asyncio hears of it.
-NOTSENT_LOWAT = 48 * 1024
+NOTSENT_LOWAT = 16 * 1024
 TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset; abort() alone leaves the kernel sending
 SHUTDOWN_GRACE = 1.0

@@ -20,6 +20,7 @@ from topics.key import TopicKey
 log = logging.getLogger("gateway.writer")
 
 PING_FRAME = frame(b"", PING)
+SOFT_MARK = 32 * 1024  # bytes waiting in its transport from which on a client is behind
 
 
 class Connection(Protocol):
@@ -75,7 +76,6 @@ class Writer:
         "descriptor",
         "extended",
         "stopped_at",
-        "write",
     )
 
     peak = 0  # most bytes ever owed to one client of this process
@@ -92,8 +92,8 @@ class Writer:
         self._tick = tick
         self._max_pending = max_pending
         self._failed = failed
-        self.write, self.descriptor = connection.write, connection.descriptor
-        self.stopped_at: float | None = None  # loop time since which its socket takes no more
+        self.descriptor = connection.descriptor  # -1 also while something waits in the transport
+        self.stopped_at: float | None = None  # loop time since which it is behind
         self._buffered, self._progress_at = 0, 0.0
         self._drained: asyncio.Event | None = None
         self.closed = False
@@ -108,6 +108,12 @@ class Writer:
     def sent_at(self) -> float:
         """Loop time of the last write."""
         return self._tick.sent_at(self)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Give ``data`` to the transport, which buffers what its socket does not take."""
+        self._connection.write(data)
+        if self.descriptor == -1 and self.stopped_at is None:
+            self._consider_stopping()
 
     def push(self, frames: bytes) -> None:
         """Write whole frames at the end of this turn; they wait for nothing."""
@@ -131,18 +137,21 @@ class Writer:
             self._tick.changed(self)
 
     def paused(self) -> None:
-        """The transport's buffer is full."""
-        if self.stopped_at is None and not self.closed:
-            self.stopped_at = self._progress_at = asyncio.get_running_loop().time()
-            self._buffered = self._connection.buffered
-            metrics.STOPPED.inc()
-            self._tick.stop(self)
+        """Something waits in the transport: all that follows has to wait behind it."""
+        if not self.closed:
+            self.descriptor = -1
+            self._tick.rerouted(self)
+            self._consider_stopping()
 
     def resumed(self) -> None:
+        """Nothing waits any more."""
+        if self.closed:
+            return
+        self.descriptor = self._connection.descriptor
+        self._tick.rerouted(self)
         if self.stopped_at is not None:
             self._moving()
-            if not self.closed:
-                self._tick.drained(self)
+            self._tick.drained(self)
 
     def gone(self) -> None:
         """The connection has ended; nothing is written any more."""
@@ -184,6 +193,14 @@ class Writer:
             self.cut(CLOSE_NO_PONG, f"no pong for {ping_timeout:g} s")
         elif silent >= ping_interval and not self.closed:
             self.write(PING_FRAME)
+
+    def _consider_stopping(self) -> None:
+        buffered = self._connection.buffered
+        if buffered > SOFT_MARK and self.stopped_at is None and not self.closed:
+            self.stopped_at = self._progress_at = asyncio.get_running_loop().time()
+            self._buffered = buffered
+            metrics.STOPPED.inc()
+            self._tick.stop(self)
 
     def _stalls(self, now: float, stall: float, lag: float) -> bool:
         owed = self._owed(0)

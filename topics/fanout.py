@@ -60,7 +60,7 @@ class Subscriber(Protocol):
 
     @property
     def descriptor(self) -> int:
-        """Of its socket, which may be written to past ``write`` while not ``stopped``; -1: it may not."""
+        """Of its socket, if that may be written to past ``write``; -1: it may not. Changes are told by ``rerouted``."""
         ...
 
     def broke(self, error: Exception) -> None:
@@ -257,6 +257,11 @@ class Cohort:
         del self.seats[seat]
         self._cached = None
 
+    def rerouted(self, seat: "Seat") -> None:
+        self._cached = None
+        if self.job is not None:
+            self.job.reroute(seat)
+
     def begin(self, number: int, now: float) -> "Job":
         """The round's write of what is due. Each begins with another member: the last waits for all the others."""
         due, self.due = self.due, []
@@ -292,12 +297,22 @@ class Job:
 
     def pull(self, seat: "Seat") -> bool:
         """Whether its write was still to come; it is not made any more."""
+        place = self._find(seat)
+        if place is not None:
+            self._seats[place], self._descriptors[place] = None, -1
+        return place is not None
+
+    def reroute(self, seat: "Seat") -> None:
+        place = self._find(seat)
+        if place is not None:
+            self._descriptors[place] = seat.subscriber.descriptor
+
+    def _find(self, seat: "Seat") -> int | None:
+        """The place of its write, if that is still to come."""
         try:
-            place = self._seats.index(seat, self.place)
+            return self._seats.index(seat, self.place)
         except ValueError:
-            return False
-        self._seats[place], self._descriptors[place] = None, -1
-        return True
+            return None
 
 
 CohortKey = tuple[frozenset[Fanout], bool, bool]
@@ -472,6 +487,12 @@ class Tick:
             self._part(seat)
             for fanout in seat.topics:
                 self._fall_behind(seat, fanout, "CLIENT_SLOW")
+
+    def rerouted(self, subscriber: Subscriber) -> None:
+        """Its ``descriptor`` is another one."""
+        seat = self._seats.get(subscriber)
+        if seat is not None and seat.cohort is not None:
+            seat.cohort.rerouted(seat)
 
     def drained(self, subscriber: Subscriber) -> None:
         """Its socket takes data again."""

@@ -11,14 +11,14 @@ import pytest
 
 from exchanges.errors import GatewayError, SubscribeFailed
 from gateway import metrics
-from gateway.writer import PING_FRAME, Writer
+from gateway.writer import PING_FRAME, SOFT_MARK, Writer
 from tests.topics.reader import Turns
 from topics.backlog import TradeBacklog
 from topics.fanout import Fanout
 from topics.frame import frame
 from topics.key import Cursor, TopicKey
 
-MAX_PENDING = 1_000
+MAX_PENDING = SOFT_MARK + 1_000
 KEY = TopicKey("scripted", "trades", "BTC/USDT", ())
 
 
@@ -67,6 +67,11 @@ class Client:
         )
         self.connection.gone = self.writer.gone
 
+    def stop(self, buffered: int = SOFT_MARK + 1) -> None:
+        """Its socket takes no more, and so much waits in the transport."""
+        self.connection.buffered = buffered
+        self.writer.paused()
+
     def check(self, *, silent: float = 0.0, stopped: float = 0.0) -> None:
         """The round of every second, so many seconds after the client's last byte or after its socket was full."""
         now = self.connection.last_received + silent
@@ -110,7 +115,7 @@ async def test_nothing_is_written_before_the_end_of_the_turn(client: Client) -> 
 
 
 async def test_an_answer_goes_out_although_the_socket_is_full(client: Client) -> None:
-    client.writer.paused()
+    client.stop()
 
     client.writer.push(b"1")
     client.turns.take()
@@ -121,7 +126,7 @@ async def test_an_answer_goes_out_although_the_socket_is_full(client: Client) ->
 async def test_what_a_topic_sends_waits_for_a_full_socket(client: Client) -> None:
     client.topic.add(client.writer)
     client.turns.take_all()
-    client.writer.paused()
+    client.stop()
 
     for data in (b"1", b"2"):
         client.say(data)
@@ -133,8 +138,40 @@ async def test_what_a_topic_sends_waits_for_a_full_socket(client: Client) -> Non
     assert (before, client.connection.writes) == ([], [frame(b"1") + frame(b"2")])
 
 
+async def test_a_client_whose_buffer_holds_little_goes_on_getting_everything_behind_it(client: Client) -> None:
+    client.topic.add(client.writer)
+    client.turns.take_all()
+    tried = list[bytes]()
+    client.turns.sockets[client.connection.descriptor] = lambda data: tried.append(data) or len(data)
+
+    client.say(b"1")
+    client.turns.take_all()
+    client.stop(SOFT_MARK)
+    client.say(b"2")
+    client.turns.take_all()
+    client.writer.resumed()
+    client.say(b"3")
+    client.turns.take_all()
+
+    assert (tried, client.connection.writes) == ([frame(b"1"), frame(b"3")], [frame(b"2")])
+    assert not client.writer.stopped
+
+
+async def test_a_client_whose_buffer_passes_the_mark_is_behind(client: Client) -> None:
+    client.topic.add(client.writer)
+    client.turns.take_all()
+    client.stop(SOFT_MARK)
+    before = client.writer.stopped
+
+    client.connection.buffered += 1
+    client.say(b"1")
+    client.turns.take_all()
+
+    assert (before, client.writer.stopped) == (False, True)
+
+
 async def test_who_waits_for_a_full_socket_goes_on_when_it_drains(client: Client) -> None:
-    client.writer.paused()
+    client.stop()
     waiting = asyncio.create_task(client.writer.drained())
     await asyncio.sleep(0)
     before = waiting.done()
@@ -147,7 +184,7 @@ async def test_who_waits_for_a_full_socket_goes_on_when_it_drains(client: Client
 
 
 async def test_who_waits_for_a_full_socket_goes_on_when_the_connection_ends(client: Client) -> None:
-    client.writer.paused()
+    client.stop()
     waiting = [asyncio.create_task(client.writer.drained()) for _ in range(2)]
     await asyncio.sleep(0)
 
@@ -168,23 +205,22 @@ async def test_a_stop_is_counted_while_it_lasts(client: Client) -> None:
         return gauge.samples[0].value
 
     before, counts = stopped(), []
-    for step in (client.writer.paused, client.writer.paused, client.writer.resumed, client.writer.resumed):
+    for step in (client.stop, client.stop, client.writer.resumed, client.writer.resumed):
         step()
         counts.append(stopped() - before)
-    client.writer.paused()
+    client.stop()
     client.writer.cut(4101, "slow")
     client.writer.gone()
-    client.writer.paused()
+    client.stop()
 
     assert (counts, stopped()) == ([1, 1, 0, 0], before)
 
 
 @pytest.mark.parametrize(
-    ("buffered", "pushed", "cut"), [(0, 1_000, False), (0, 1_001, True), (600, 400, False), (600, 401, True)]
+    ("buffered", "pushed", "cut"), [(1, 999, False), (1, 1_000, True), (600, 400, False), (600, 401, True)]
 )
 async def test_a_client_that_is_owed_too_much_is_cut(client: Client, buffered: int, pushed: int, cut: bool) -> None:
-    client.connection.buffered = buffered
-    client.writer.paused()
+    client.stop(SOFT_MARK + buffered)
 
     client.writer.push(b"x" * pushed)
 
@@ -203,7 +239,7 @@ async def test_a_client_that_takes_data_may_be_sent_any_amount(client: Client) -
 async def test_the_most_that_was_ever_owed_to_one_client_is_remembered() -> None:
     most = Writer.peak + 1
     client = Client(max_pending=most)
-    client.writer.paused()
+    client.stop()
 
     for size in (most, 1):
         client.connection.buffered = size
@@ -275,8 +311,7 @@ async def test_a_connection_that_breaks_within_a_write_is_cut_and_disturbs_nobod
 async def test_a_client_that_reads_nothing_for_the_stall_time_is_cut(
     client: Client, seconds: float, codes: list[int]
 ) -> None:
-    client.connection.buffered = 500
-    client.writer.paused()
+    client.stop()
 
     client.check(stopped=seconds)
 
@@ -284,8 +319,7 @@ async def test_a_client_that_reads_nothing_for_the_stall_time_is_cut(
 
 
 async def test_a_client_that_reads_slowly_is_cut_when_it_has_been_behind_for_too_long(client: Client) -> None:
-    client.connection.buffered = 500
-    client.writer.paused()
+    client.stop()
     cut_at = []
 
     for second in range(1, 40):
@@ -299,7 +333,7 @@ async def test_a_client_that_reads_slowly_is_cut_when_it_has_been_behind_for_too
 
 
 async def test_a_client_whose_buffer_holds_too_much_is_cut_by_the_round_too(client: Client) -> None:
-    client.writer.paused()
+    client.stop()
     client.connection.buffered = MAX_PENDING + 1
 
     client.check(stopped=1.0)
@@ -308,12 +342,11 @@ async def test_a_client_whose_buffer_holds_too_much_is_cut_by_the_round_too(clie
 
 
 async def test_a_client_that_drained_in_time_has_all_its_time_again(client: Client) -> None:
-    client.connection.buffered = 500
-    client.writer.paused()
+    client.stop()
     client.writer.resumed()
 
     client.check(silent=11.0)
-    client.writer.paused()
+    client.stop()
     client.check(stopped=9.9)
 
     assert client.connection.cuts == []

@@ -404,6 +404,24 @@ def test_what_a_socket_did_not_take_stops_its_client_in_its_place(turns: Turns, 
     assert topic.fanout.behind[turns.tick._seats[slow]].events == 2
 
 
+def test_what_follows_in_a_round_waits_behind_what_a_socket_did_not_take(turns: Turns, topic: Numbers) -> None:
+    members = crowd(topic, 3 * WRITES_BETWEEN_LOOKS)
+    sockets = {member: socket_of(turns, member) for member in members}
+    turns.take_all()
+    for descriptor, socket in list(turns.sockets.items()):
+        turns.sockets[descriptor] = lambda data, take=socket: (turns.wait(WRITE_TIME), take(data))[1]  # type: ignore[func-returns-value, misc]
+    topic.send(b"1")
+    turns.take()
+    full = next(member for member in members if not sockets[member].got)
+
+    turns.tick.push(full, b"a")  # of which its transport keeps something
+    full.descriptor = -1
+    turns.tick.rerouted(full)
+    turns.take_all()
+
+    assert (sockets[full].got, full.got) == (b"", b"a1")
+
+
 def test_a_client_that_is_behind_has_its_socket_left_alone(turns: Turns, topic: Numbers) -> None:
     stopped, quick = crowd(topic, 2)
     sockets = [socket_of(turns, stopped), socket_of(turns, quick)]
