@@ -12,11 +12,12 @@ from socket import gaierror
 from ssl import SSLError
 from typing import Any, Protocol
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
 from exchanges import metrics
 from exchanges.budget import Budget
+from exchanges.direct import DirectConnection
 from exchanges.errors import BadMessage
 from exchanges.venue import Endpoint, Parsed
 
@@ -26,7 +27,6 @@ OPEN_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 1.0
 MAX_MESSAGE = 16 * 1024 * 1024
 MAX_BAD_MESSAGES = 10  # a minute; one more and the connection is given up
-YIELD_EVERY = 64  # messages read without giving the loop a turn
 CHECK_EVERY = 1.0  # seconds
 
 
@@ -71,15 +71,16 @@ class connect_directly(connect):
         return exc
 
 
-async def shake_hands(endpoint: Endpoint, *, open_timeout: float = OPEN_TIMEOUT) -> ClientConnection:
+async def shake_hands(endpoint: Endpoint, *, open_timeout: float = OPEN_TIMEOUT) -> DirectConnection:
     """An open websocket.
 
     Raises:
         HandshakeFailed: there is none.
     """
     try:
-        return await connect_directly(
+        opened = await connect_directly(
             endpoint.url,
+            create_connection=DirectConnection,
             open_timeout=open_timeout,
             close_timeout=CLOSE_TIMEOUT,
             ping_interval=endpoint.ping_interval if endpoint.ping is None else None,
@@ -92,6 +93,8 @@ async def shake_hands(endpoint: Endpoint, *, open_timeout: float = OPEN_TIMEOUT)
         )
     except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as error:
         raise _failure(error) from error
+    assert isinstance(opened, DirectConnection)
+    return opened
 
 
 class Connection:
@@ -101,12 +104,12 @@ class Connection:
         self,
         exchange: str,
         endpoint: Endpoint,
-        websocket: ClientConnection,
+        websocket: DirectConnection,
         owner: Owner,
         *,
         messages_budget: Budget | None = None,
     ) -> None:
-        loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
         self.exchange = exchange
         self.endpoint = endpoint
         self.opened_at = self._heard = loop.time()
@@ -159,34 +162,36 @@ class Connection:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._write())
                 tasks.create_task(self._watch())
-                await self._read()
+                self._websocket.listen(self._on_message)
+                await self._websocket.end()
         except* (OSError, TimeoutError, ConnectionClosed, GivenUp) as errors:
             reason = _ending(errors)
         except* Exception:
             log.exception("session_failed", extra={"exchange": self.exchange})
             reason = "our bug"
         finally:
+            self._websocket.listen(_ignore)
             metrics.SOCKETS.labels(self.exchange).dec()
             if not self.ended.done():
                 self.ended.set_result("maintenance" if self.leaving.is_set() and reason == "closed" else reason)
 
-    async def _read(self) -> None:
-        loop, parse, turn = asyncio.get_running_loop(), self.endpoint.parse, 0
-        while True:
-            raw = await self._websocket.recv(decode=False)
-            # No await from here to the topics' pending frames: nothing can come between a cursor and its place.
-            self._heard = loop.time()
-            self.messages += 1
-            self.bytes += len(raw)
+    def _on_message(self, raw: bytes) -> None:
+        """No await lies between this and the topics' pending frames: nothing comes between a cursor and its place."""
+        if self._why:
+            return
+        self._heard = self._loop.time()
+        self.messages += 1
+        self.bytes += len(raw)
+        try:
             try:
-                parsed = parse(raw)
+                parsed = self.endpoint.parse(raw)
             except BadMessage as error:
                 self._on_bad(error)
             else:
                 self._owner.on_parsed(self, parsed)
-            turn += 1
-            if turn % YIELD_EVERY == 0:
-                await asyncio.sleep(0)
+        except Exception:  # a listener's bug costs this connection, and neither the socket nor the process
+            log.exception("session_failed", extra={"exchange": self.exchange})
+            self.give_up("our bug")
 
     def _on_bad(self, error: BadMessage) -> None:
         metrics.BAD_MESSAGES.labels(self.exchange).inc()
@@ -196,7 +201,8 @@ class Connection:
             )
         self._bad.append(self._heard)
         if len(self._bad) > MAX_BAD_MESSAGES and self._heard - self._bad[0] < 60.0:
-            raise GivenUp("bad messages")
+            self.give_up("bad messages")
+            return
         self._owner.on_unreadable(self)
 
     async def _write(self) -> None:
@@ -254,6 +260,10 @@ class Connection:
     def _queue(self, name: str, subscribes: bool, text: str) -> None:
         self._outbox.append((name, subscribes, text))
         self._wake.set()
+
+
+def _ignore(message: bytes) -> None:
+    """The connection is over for its owner."""
 
 
 REDIRECTS = range(300, 400)

@@ -14,11 +14,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import inf
 
-from websockets.asyncio.client import ClientConnection
-
 from exchanges import metrics
 from exchanges.budget import Budget
 from exchanges.connection import ENDINGS, Connection, HandshakeFailed, shake_hands
+from exchanges.direct import DirectConnection
 from exchanges.errors import SubscribeFailed
 from exchanges.events import Accepted, Event, Leaving, Refused, Unknown
 from exchanges.feed import Feed
@@ -134,10 +133,10 @@ class Socket:
         cause = str(error.__cause__)[:200]
         log.warning("handshake_failed", extra={**extra, "error": cause, "retry_in": round(retry_in, 2)})
 
-    async def _shake_hands(self) -> ClientConnection:
+    async def _shake_hands(self) -> DirectConnection:
         return await shake_hands(self.endpoint)
 
-    def _open(self, websocket: ClientConnection) -> Connection:
+    def _open(self, websocket: DirectConnection) -> Connection:
         extra = {"exchange": self.exchange, "url": self.endpoint.url, "feeds": len(self)}
         log.info("upstream_open", extra=extra)
         return Connection(self.exchange, self.endpoint, websocket, self, messages_budget=self._messages_budget)

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from prometheus_client import REGISTRY
 
-from exchanges.connection import YIELD_EVERY
+from exchanges.direct import AT_ONCE
 from exchanges.pool import Pool
 from tests.exchanges.toy_venue import Ear, ToyVenue, endpoint, stream
 
@@ -151,4 +151,4 @@ async def test_a_flood_leaves_the_loop_its_turns(pool: Pool, venue: ToyVenue) ->
         await line.say({"on": "trades.A", "trade": [str(id), "1"]})
     await ear.until(lambda: len(turns) == 1_000)
     ticking[0].cancel()
-    assert max(Counter(turns).values()) <= YIELD_EVERY
+    assert max(Counter(turns).values()) <= AT_ONCE
