@@ -13,9 +13,9 @@ from typing import Protocol
 from exchanges.errors import GatewayError
 from gateway import metrics
 from gateway.replies import CLOSE_NO_PONG, CLOSE_SLOW
-from topics.fanout import Tick
 from topics.frame import PING, frame
 from topics.key import TopicKey
+from topics.tick import Tick
 
 log = logging.getLogger("gateway.writer")
 
@@ -61,7 +61,7 @@ class Connection(Protocol):
 
 
 class Writer:
-    """Implements ``topics.fanout.Subscriber`` for one client."""
+    """Implements ``topics.subscriber.Subscriber`` for one client."""
 
     __slots__ = (
         "_buffered",

@@ -18,8 +18,8 @@ from typing import Any
 from exchanges.binance import parse
 from exchanges.book import BookSync
 from topics.books import MAX_VIEWS, Books
-from topics.fanout import Tick
 from topics.key import Cursor, TopicKey
+from topics.tick import Tick
 from topics.topic import Topic
 
 ROUNDS = 3
@@ -43,7 +43,7 @@ CASES: dict[str, Sequence[Params]] = {
 
 
 class Client:
-    """Implements ``topics.fanout.Subscriber``."""
+    """Implements ``topics.subscriber.Subscriber``."""
 
     extended = True
     deflated = stopped = False

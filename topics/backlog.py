@@ -14,10 +14,10 @@ from itertools import takewhile
 from math import inf
 from typing import Any, NamedTuple
 
-from topics.fanout import Mark, Missed, Sent
 from topics.frame import frame
 from topics.key import Cursor, TopicKey
 from topics.ring import MAX_ROWS, Row
+from topics.subscriber import Mark, Missed, Sent
 from topics.wire import is_gap_frame, loss_row, missed_json
 
 MAX_KEPT = 1_000  # events of trades

@@ -22,11 +22,12 @@ from exchanges.venue import Channel, Stream, Venue
 from topics import metrics
 from topics.books import Books
 from topics.candles import Candles
-from topics.fanout import Subscriber, Tick
 from topics.frame import frame
 from topics.key import TopicKey, resolve
 from topics.recovery import CandlesByRest, Fetch, TradesByRest
 from topics.ring import MemoryRing, Ring, RingBudget
+from topics.subscriber import Subscriber
+from topics.tick import Tick
 from topics.topic import Topic
 from topics.trades import Trades
 from topics.upstream import Upstream

@@ -5,10 +5,12 @@ from typing import Any
 
 from topics import metrics
 from topics.backlog import BookBacklog, CandleBacklog, TradeBacklog
-from topics.fanout import Backlog, Fanout, Tick
+from topics.fanout import Fanout
 from topics.frame import frame
 from topics.key import Cursor, TopicKey
 from topics.ring import Row
+from topics.subscriber import Backlog
+from topics.tick import Tick
 from topics.wire import DataEncoder, candle_data, candle_meta
 
 

@@ -21,10 +21,11 @@ from exchanges.venue import Stream
 from topics import metrics
 from topics.books import Books
 from topics.candles import Candles
-from topics.fanout import Subscriber, Tick
 from topics.frame import frame
 from topics.key import Cursor, TopicKey
 from topics.recovery import Fetch, Recovery
+from topics.subscriber import Subscriber
+from topics.tick import Tick
 from topics.trades import Trades
 from topics.wire import Gap, GapReason, Status, gap_json, status_json
 

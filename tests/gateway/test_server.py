@@ -36,9 +36,10 @@ from gateway.http import HttpProtocol
 from gateway.server import NOTSENT_LOWAT, RESET, GatewayProtocol, listen, loop_factory, server
 from gateway.writer import PING_FRAME, SOFT_MARK, Writer
 from topics.backlog import TradeBacklog
-from topics.fanout import Fanout, Tick
+from topics.fanout import Fanout
 from topics.frame import frame
 from topics.key import Cursor, TopicKey
+from topics.tick import Tick
 
 # What ``GatewayProtocol`` uses of uvicorn's protocol beyond ASGI and asyncio; see the module's docstring.
 ATTRIBUTES = (

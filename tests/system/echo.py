@@ -14,8 +14,8 @@ from uvicorn import Server
 
 from gateway.server import GatewayProtocol, listen, loop_factory, server
 from gateway.writer import Writer
-from topics.fanout import Tick
 from topics.frame import TEXT, frame
+from topics.tick import Tick
 
 BINARY = 2
 MESSAGE_BYTES = 16 * 1024 * 1024

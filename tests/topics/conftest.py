@@ -10,10 +10,10 @@ import pytest
 from exchanges.venue import Channel
 from tests.exchanges.jumping_loop import JumpingLoop
 from tests.topics.scripted_venue import EPOCH_MS, NOW_MS, ScriptedPool, ScriptedVenue, exchange, upstream
-from topics.fanout import Tick
 from topics.history import History
 from topics.manager import Manager
 from topics.ring import Ring
+from topics.tick import Tick
 from topics.upstream import Upstream
 
 pytest.register_assert_rewrite("tests.topics.ring_contract")

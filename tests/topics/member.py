@@ -5,8 +5,9 @@ from collections.abc import Callable
 from exchanges.errors import GatewayError
 from tests.topics.scripted_venue import topic_key
 from topics.backlog import TradeBacklog
-from topics.fanout import Fanout, Tick
+from topics.fanout import Fanout
 from topics.key import Cursor, TopicKey
+from topics.tick import Tick
 
 
 class Member:

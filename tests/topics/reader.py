@@ -14,14 +14,14 @@ from websockets.uri import parse_uri
 from exchanges.errors import GatewayError
 from exchanges.venue import Channel
 from tests.topics.scripted_venue import EPOCH_MS, SYMBOL, trades
-from topics.fanout import Tick
 from topics.key import TopicKey
 from topics.manager import Manager
+from topics.tick import Tick
 from topics.upstream import Upstream
 
 
 class Reader:
-    """One client; implements ``topics.fanout.Subscriber``."""
+    """One client; implements ``topics.subscriber.Subscriber``."""
 
     def __init__(self, *, extended: bool = False, deflated: bool = False) -> None:
         self.extended, self.deflated = extended, deflated  # it said hello; it takes compressed frames

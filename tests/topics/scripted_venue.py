@@ -21,11 +21,11 @@ from exchanges.instrument import Instrument
 from exchanges.venue import TIMEFRAMES_MS, Capabilities, Channel, Endpoint, Stream
 from topics.books import Books
 from topics.candles import Candles
-from topics.fanout import Tick
 from topics.key import TopicKey
 from topics.manager import Exchange
 from topics.recovery import CandlesByRest, Fetch, TradesByRest
 from topics.ring import MemoryRing, Ring, RingBudget
+from topics.tick import Tick
 from topics.topic import Topic
 from topics.trades import Trades
 from topics.upstream import Upstream

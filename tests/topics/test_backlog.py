@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from tests.topics.scripted_venue import topic_key
 from topics.backlog import MAX_GAPS, BookBacklog, CandleBacklog, TradeBacklog
-from topics.fanout import Mark, Missed, Sent
 from topics.frame import frame, unframed
 from topics.key import Cursor
 from topics.ring import MAX_ROWS, Row
+from topics.subscriber import Mark, Missed, Sent
 
 TRADES = topic_key("trades")
 PLENTY = 1_000_000  # bytes

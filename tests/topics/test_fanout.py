@@ -8,17 +8,9 @@ import pytest
 
 from tests.topics.member import Member, Numbers
 from tests.topics.reader import Turns
-from topics.fanout import (
-    CATCHING_UP,
-    ENOUGH_JOINED,
-    LINGER_FROM,
-    MAX_LINGER,
-    WRITE_TIME,
-    WRITES_BETWEEN_LOOKS,
-    Missed,
-    Tick,
-)
 from topics.key import Cursor
+from topics.subscriber import Missed
+from topics.tick import CATCHING_UP, ENOUGH_JOINED, LINGER_FROM, MAX_LINGER, WRITE_TIME, WRITES_BETWEEN_LOOKS, Tick
 
 
 @pytest.fixture

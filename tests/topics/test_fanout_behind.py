@@ -9,10 +9,10 @@ import pytest
 from tests.topics.reader import Clock, Reader, Turns
 from tests.topics.scripted_venue import topic_key
 from topics import metrics
-from topics.fanout import OUTBOX_BYTES
 from topics.frame import frame
 from topics.key import Cursor
 from topics.ring import Row
+from topics.tick import OUTBOX_BYTES
 from topics.topic import Topic
 
 

@@ -15,10 +15,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.topics.reader import Reader, Turns
 from tests.topics.scripted_venue import topic_key
 from topics.backlog import CandleBacklog, TradeBacklog
-from topics.fanout import WRITE_TIME, Fanout
+from topics.fanout import Fanout
 from topics.frame import frame
 from topics.key import Cursor, TopicKey
 from topics.ring import Row
+from topics.tick import WRITE_TIME
 
 TOPICS, MEMBERS = 2, 4
 
@@ -29,7 +30,7 @@ PADDING = "x" * 1_100  # from here on a frame is worth compressing
 @pytest.fixture(autouse=True)
 def the_clock_is_looked_at_after_every_write(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a round of few members may be spread over several turns."""
-    monkeypatch.setattr("topics.fanout.WRITES_BETWEEN_LOOKS", 1)
+    monkeypatch.setattr("topics.tick.WRITES_BETWEEN_LOOKS", 1)
 
 
 class Feed:
