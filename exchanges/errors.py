@@ -51,6 +51,10 @@ class BadSymbol(GatewayError):
     code = "BAD_SYMBOL"
 
 
+class BadCursor(GatewayError):
+    code = "BAD_CURSOR"
+
+
 class UnsupportedExchange(GatewayError):
     code = "UNSUPPORTED_EXCHANGE"
 

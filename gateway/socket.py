@@ -20,7 +20,6 @@ from exchanges.errors import (
     NotSubscribed,
     RateLimited,
     SubscriptionLimit,
-    UnsupportedFeature,
     ValidationFailed,
 )
 from exchanges.venue import CHANNELS
@@ -32,7 +31,7 @@ from gateway.replies import CLOSE_BAD_COMMANDS, CLOSE_COMMAND_RATE, error_body
 from gateway.state import Gateway
 from gateway.writer import Writer
 from topics.frame import frame
-from topics.key import TopicKey
+from topics.key import Cursor, TopicKey
 from topics.upstream import Upstream
 
 log = logging.getLogger("gateway.socket")
@@ -157,8 +156,7 @@ class Session:
         return self._gateway.manager.resolve(request.channel, request.exchange, request.symbol, request.params)
 
     async def _subscribe(self, request: TopicRequest, **echo: Any) -> None:
-        if request.since is not None:
-            raise UnsupportedFeature("resuming from a cursor is not offered yet", field="since", supported=[])
+        since = None if request.since is None else Cursor.parse(request.since)
         key, instrument = self._resolve(request)
         if key in self._keys:
             self._about(key, self._keys[key], type="alreadySubscribed", **echo)
@@ -169,12 +167,14 @@ class Session:
         upstream = self._gateway.manager.start(key, instrument)
         self._keys[key] = upstream  # before the await, so that close() takes it along
         metrics.SUBSCRIPTIONS.labels(key.channel).inc()
+        if since is not None:
+            echo["resume"] = (await upstream.judge(since)).fields
         self._about(key, upstream, type="subscribed", **echo)
         snapshot = request.channel != "trades" if request.snapshot is None else request.snapshot
-        await self.writer.drained()  # a batch of deep books goes out as fast as the client takes it
+        await self.writer.ready()  # a batch of deep books goes out as fast as the client takes it
         if key not in self._keys:
             return  # it ended meanwhile
-        await upstream.join(key, self.writer, snapshot=snapshot, rewind=request.rewind)
+        await upstream.join(key, self.writer, snapshot=snapshot, rewind=request.rewind, since=since)
 
     def _unsubscribe(self, request: TopicRequest, **echo: Any) -> None:
         key, _ = self._resolve(request)

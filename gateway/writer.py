@@ -173,12 +173,17 @@ class Writer:
             self._tick.write_now(self)
             self._connection.dismiss(code, reason)
 
-    async def drained(self) -> None:
-        """Wait until its socket takes data, or has ended."""
-        while self.stopped_at is not None:
-            if self._drained is None:
-                self._drained = asyncio.Event()
-            await self._drained.wait()
+    async def ready(self) -> None:
+        """Wait until what was pushed is written and its socket takes more, or it has ended."""
+        while not self.closed:
+            if self.stopped_at is not None:
+                if self._drained is None:
+                    self._drained = asyncio.Event()
+                await self._drained.wait()
+            elif self._tick.pending(self):
+                await asyncio.sleep(0)  # until the end of the turn
+            else:
+                return
 
     def needs_look(self, now: float, quiet: float) -> bool:
         """Whether ``check`` could find anything; asked of every client every second."""

@@ -4,10 +4,11 @@ A client may describe one topic in many ways (aliases, defaults, another name fo
 canonical key, so that all who mean the same share the same bytes.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from exchanges.errors import InvalidTopic, UnsupportedFeature
+from exchanges.errors import BadCursor, InvalidTopic, UnsupportedFeature
 from exchanges.instrument import Catalogue, Instrument
 from exchanges.venue import Capabilities, Channel
 
@@ -19,11 +20,22 @@ BOOK_PARAMS = ("levels", "throttleMs", "mode", "nSigFigs", "mantissa", "group")
 KNOWN_PARAMS = (*MARKET_PARAMS, "name", "timeframe", *BOOK_PARAMS, "coin", *ALIASES)
 
 
+CURSOR = re.compile(r"(\d{1,16})-(\d{1,16})", re.ASCII)
+
+
 class Cursor(NamedTuple):
     """A position in a feed's stream: ``epoch`` (ms) rises with each owner of the feed, ``seq`` with each event."""
 
     epoch: int
     seq: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Cursor":
+        """Raises ``BadCursor``."""
+        found = CURSOR.fullmatch(text)
+        if found is None:
+            raise BadCursor('a cursor is "<epoch>-<seq>", as a frame or X-Cursor had it', field="since")
+        return cls(int(found[1]), int(found[2]))
 
     def next(self) -> "Cursor":
         return Cursor(self.epoch, self.seq + 1)

@@ -5,8 +5,10 @@ one in memory. Its contract is ``tests/topics/ring_contract.py``.
 """
 
 import time
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 from topics.key import Cursor
@@ -47,8 +49,8 @@ class Ring(Protocol):
         """The newest ``count`` events, oldest first."""
         ...
 
-    async def since(self, cursor: Cursor) -> list[Entry] | None:
-        """The events after ``cursor``, oldest first; None if some of them are no longer held."""
+    async def since(self, cursor: Cursor, count: int = MAX_YOUNG_EVENTS) -> list[Entry] | None:
+        """The first ``count`` events after ``cursor``, oldest first; None if some of them are no longer held."""
         ...
 
     async def rows(self, count: int) -> list[Row]:
@@ -111,10 +113,11 @@ class MemoryRing:
         newest = [self._entries[-n][1] for n in range(1, min(count, len(self._entries)) + 1)]
         return newest[::-1]
 
-    async def since(self, cursor: Cursor) -> list[Entry] | None:
+    async def since(self, cursor: Cursor, count: int = MAX_YOUNG_EVENTS) -> list[Entry] | None:
         if self._trimmed is not None and cursor < self._trimmed:
             return None
-        return [entry for _, entry in self._entries if entry.cursor > cursor]
+        first = bisect_right(self._entries, cursor, key=lambda held: held[1].cursor)
+        return [entry for _, entry in islice(self._entries, first, first + count)]
 
     async def rows(self, count: int) -> list[Row]:
         return list(self._rows.values())[-count:] if count > 0 else []

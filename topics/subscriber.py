@@ -36,6 +36,10 @@ class Subscriber(Protocol):
         """A write has raised."""
         ...
 
+    async def ready(self) -> None:
+        """Wait until what it was pushed is written and its socket takes more, or it has gone."""
+        ...
+
     def failed(self, key: TopicKey, error: GatewayError, *, gone: bool) -> None:
         """Something is wrong with a topic it has; ``gone``: the subscription ended with it."""
         ...

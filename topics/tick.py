@@ -88,6 +88,10 @@ class Tick:
         """Write ``data`` to one client at the end of this turn, also if it is behind; in no order with its topics."""
         self.queue(self._seat(subscriber), data)
 
+    def pending(self, subscriber: Subscriber) -> bool:
+        """Whether something that was pushed to it has not been written."""
+        return self._seats.get(subscriber) in self._pending
+
     def write_now(self, subscriber: Subscriber) -> None:
         """Write what was pushed to one client, which is about to be cut."""
         seat = self._seats.get(subscriber)

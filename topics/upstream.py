@@ -10,7 +10,7 @@ No await lies between a message and its place behind a cursor, so no lock exists
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from exchanges.book import OrderBook
@@ -24,10 +24,12 @@ from topics.candles import Candles
 from topics.frame import frame
 from topics.key import Cursor, TopicKey
 from topics.recovery import Fetch, Recovery
+from topics.resume import Replay, Resume, judge
 from topics.subscriber import Subscriber
 from topics.tick import Tick
+from topics.topic import Topic
 from topics.trades import Trades
-from topics.wire import Gap, GapReason, Status, gap_json, status_json
+from topics.wire import Gap, GapReason, Status, caught_up_json, gap_json, status_json
 
 UNREACHABLE_AFTER = 10.0  # seconds of connecting after which those who wait are told
 
@@ -38,7 +40,8 @@ class Waiting:
 
     snapshot: bool
     rewind: int
-    since: float  # loop time
+    since: Cursor | None  # where it goes on
+    asked_at: float  # loop time
     told: bool = False
 
 
@@ -132,22 +135,46 @@ class Upstream:
 
     # -- what clients ask ----------------------------------------------------------------------------------------------
 
-    async def join(self, key: TopicKey, subscriber: Subscriber, *, snapshot: bool, rewind: int) -> None:
+    async def judge(self, since: Cursor) -> Resume:
+        """What becomes of a subscriber that goes on from ``since``."""
+        self.settle()
+        if isinstance(self.content, Books):
+            return Resume("snapshot", since, self.cursor, 1)
+        return await judge(self.content.ring, since, self._newest)
+
+    async def join(
+        self,
+        key: TopicKey,
+        subscriber: Subscriber,
+        *,
+        snapshot: bool = False,
+        rewind: int = 0,
+        since: Cursor | None = None,
+    ) -> None:
         """Give ``subscriber`` its first frame and everything after it, now or when the feed is live.
+
+        With ``since`` it gets everything after that cursor, in the place of a first frame.
 
         Raises:
             SubscriptionLimit: the book has too many views.
         """
         topic = self.content.topic(key)
         self.idle_since = None
-        waiting = Waiting(snapshot=snapshot, rewind=rewind, since=asyncio.get_running_loop().time())
-        if not self._flowing or (key, subscriber) in self._asleep:  # who sleeps joins when it wakes
+        asked_at = asyncio.get_running_loop().time()
+        resumes = since is not None and not isinstance(self.content, Books)
+        waiting = Waiting(snapshot=snapshot or since is not None, rewind=rewind, since=since, asked_at=asked_at)
+        ready = self._begun if resumes else self._flowing  # what was published before a loss can be sent in it too
+        if not ready or (key, subscriber) in self._asleep:  # who sleeps joins when it wakes
             self._waiting[key, subscriber] = waiting
+            return
+        if resumes:
+            self._joining.add((key, subscriber))
+            await self._go_on(topic, subscriber, waiting)
             return
         self.settle()
         self._joining.add((key, subscriber))
         try:
-            first = await self.content.first_frame(topic, self.cursor, snapshot=snapshot, rewind=rewind)
+            first = await self.content.first_frame(topic, self.cursor, snapshot=waiting.snapshot, rewind=rewind)
         finally:
             stays = (key, subscriber) in self._joining
             self._joining.discard((key, subscriber))
@@ -160,6 +187,41 @@ class Upstream:
         topic.fanout.add(subscriber)
         if first is not None:
             self._tick.push(subscriber, frame(first))
+        if since is not None:
+            self._tell_caught_up(topic, subscriber)
+
+    async def _go_on(self, topic: Topic, subscriber: Subscriber, waiting: Waiting) -> None:
+        """Send what was published since, as fast as the subscriber takes it, until it can join the live stream."""
+        assert not isinstance(self.content, Books)
+        assert waiting.since is not None
+        me, replay, newest = (topic.key, subscriber), Replay(topic.key, self.content.ring, waiting.since), self._newest
+        try:
+            while True:
+                await subscriber.ready()
+                self.settle()
+                place = replay.place
+                frames = await replay.portion(extended=subscriber.extended, newest=newest)
+                # No await from here to where it joins: what is published after the portion comes live.
+                if me not in self._joining:
+                    return  # it left meanwhile
+                if me in self._asleep:
+                    self._waiting[me] = replace(waiting, since=place)
+                    return
+                if frames:
+                    self._tick.push(subscriber, frames)
+                if replay.place >= self.cursor:
+                    topic.fanout.add(subscriber)
+                    self._tell_caught_up(topic, subscriber)
+                    return
+        finally:
+            self._joining.discard(me)
+
+    def _newest(self) -> Cursor:
+        return self.cursor
+
+    def _tell_caught_up(self, topic: Topic, subscriber: Subscriber) -> None:
+        if subscriber.extended:
+            self._tick.push(subscriber, frame(caught_up_json(topic.key, self.cursor)))
 
     async def snapshot(self, key: TopicKey, subscriber: Subscriber) -> None:
         """Give ``subscriber``, which has joined, a full frame now.
@@ -229,7 +291,7 @@ class Upstream:
             if self.content.open:
                 self._recovery.mend(lost=False)
         for (key, subscriber), waiting in list(self._waiting.items()):
-            if not (waiting.told or self._flowing) and now - waiting.since >= UNREACHABLE_AFTER:
+            if not (waiting.told or self._flowing) and now - waiting.asked_at >= UNREACHABLE_AFTER:
                 waiting.told = True
                 error = VenueUnavailable(f"{self.exchange} cannot be reached yet; the subscription stays")
                 subscriber.failed(key, error, gone=False)
@@ -358,8 +420,12 @@ class Upstream:
         """Let in those who waited."""
         while self._flowing and (due := next((one for one in self._waiting if one not in self._asleep), None)):
             (key, subscriber), wish = due, self._waiting.pop(due)
+            if wish.since is not None and not isinstance(self.content, Books):
+                self._joining.add(due)
+                self._run(self._go_on(self.content.topic(key), subscriber, wish))  # it may take its time
+                continue
             try:
-                await self.join(key, subscriber, snapshot=wish.snapshot, rewind=wish.rewind)
+                await self.join(key, subscriber, snapshot=wish.snapshot, rewind=wish.rewind, since=wish.since)
             except SubscriptionLimit as error:
                 subscriber.failed(key, error, gone=True)
 

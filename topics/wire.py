@@ -104,7 +104,7 @@ class DataEncoder:
         return self._head + times.encode() + more + b'"data":' + orjson.dumps(data) + b"}"
 
 
-GapReason = Literal["UPSTREAM_RECONNECT", "VENUE_SKIP"]
+GapReason = Literal["UPSTREAM_RECONNECT", "VENUE_SKIP"]  # of a feed; a client's own have more
 
 
 class Gap(NamedTuple):
@@ -181,6 +181,33 @@ def missed_json(
             **more,
         }
     )
+
+
+def skipped_json(key: TopicKey, since: Cursor, until: Cursor) -> bytes:
+    """A ``gap`` frame's JSON for one client that goes on from a cursor, where the ring does not reach back to it.
+
+    ``until``: the first event it is sent again. ``events``: those between, None where the epochs differ: nobody knows.
+    """
+    same = since.epoch == until.epoch
+    return orjson.dumps(
+        {
+            "type": "gap",
+            "channel": key.channel,
+            "topic": key.topic,
+            "reason": "RING_TRIMMED" if same else "EPOCH_CHANGED",
+            "from": {"cursor": str(since), "time": None},
+            "to": {"cursor": str(until), "time": None},
+            "missing": None,
+            "backfilled": False,
+            "rows": 0,
+            "events": until.seq - since.seq - 1 if same else None,
+        }
+    )
+
+
+def caught_up_json(key: TopicKey, cursor: Cursor) -> bytes:
+    """A ``caughtUp`` frame's JSON: all that was published until ``cursor`` has been sent, what follows is live."""
+    return orjson.dumps({"type": "caughtUp", "channel": key.channel, "topic": key.topic, "cursor": str(cursor)})
 
 
 def loss_row(key: TopicKey, mark: Any, until: Cursor, *, missing: int, events: int) -> dict[str, Any]:

@@ -172,7 +172,7 @@ async def test_a_client_whose_buffer_passes_the_mark_is_behind(client: Client) -
 
 async def test_who_waits_for_a_full_socket_goes_on_when_it_drains(client: Client) -> None:
     client.stop()
-    waiting = asyncio.create_task(client.writer.drained())
+    waiting = asyncio.create_task(client.writer.ready())
     await asyncio.sleep(0)
     before = waiting.done()
 
@@ -185,7 +185,7 @@ async def test_who_waits_for_a_full_socket_goes_on_when_it_drains(client: Client
 
 async def test_who_waits_for_a_full_socket_goes_on_when_the_connection_ends(client: Client) -> None:
     client.stop()
-    waiting = [asyncio.create_task(client.writer.drained()) for _ in range(2)]
+    waiting = [asyncio.create_task(client.writer.ready()) for _ in range(2)]
     await asyncio.sleep(0)
 
     client.writer.cut(4101, "slow")
@@ -196,7 +196,7 @@ async def test_who_waits_for_a_full_socket_goes_on_when_the_connection_ends(clie
 
 async def test_nobody_waits_for_a_socket_that_takes_data(client: Client) -> None:
     async with asyncio.timeout(1.0):
-        await client.writer.drained()
+        await client.writer.ready()
 
 
 async def test_a_stop_is_counted_while_it_lasts(client: Client) -> None:

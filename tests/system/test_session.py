@@ -245,7 +245,8 @@ WRONG = {
         "VALIDATION_ERROR",
         "rewind",
     ),
-    "resume": ({"op": "subscribe", "channel": "trades", **BTC, "since": "1-1"}, "UNSUPPORTED_FEATURE", "since"),
+    "cursor": ({"op": "subscribe", "channel": "trades", **BTC, "since": "yesterday"}, "BAD_CURSOR", "since"),
+    "cursor with too much": ({"op": "subscribe", "channel": "trades", **BTC, "since": "1-1-1"}, "BAD_CURSOR", "since"),
     "grouped books": (
         {"op": "subscribe", "channel": "orderbook", **BTC, "params": {"group": "0.5"}},
         "UNSUPPORTED_FEATURE",

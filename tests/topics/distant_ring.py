@@ -3,7 +3,7 @@
 import asyncio
 
 from topics.key import Cursor
-from topics.ring import Entry, MemoryRing, Row
+from topics.ring import MAX_YOUNG_EVENTS, Entry, MemoryRing, Row
 
 
 class DistantRing(MemoryRing):
@@ -11,9 +11,9 @@ class DistantRing(MemoryRing):
         await _travel()
         return await super().last(count)
 
-    async def since(self, cursor: Cursor) -> list[Entry] | None:
+    async def since(self, cursor: Cursor, count: int = MAX_YOUNG_EVENTS) -> list[Entry] | None:
         await _travel()
-        return await super().since(cursor)
+        return await super().since(cursor, count)
 
     async def rows(self, count: int) -> list[Row]:
         await _travel()

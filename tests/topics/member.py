@@ -35,6 +35,9 @@ class Member:
     def broke(self, error: Exception) -> None:
         self.errors.append(error)
 
+    async def ready(self) -> None:
+        raise AssertionError("a fan-out waits for nobody")
+
     def failed(self, key: TopicKey, error: GatewayError, *, gone: bool) -> None:
         raise AssertionError("a fan-out fails nobody")
 

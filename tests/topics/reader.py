@@ -41,6 +41,9 @@ class Reader:
     def broke(self, error: Exception) -> None:
         raise error
 
+    async def ready(self) -> None:
+        """It takes everything at once, until a test replaces this."""
+
     def failed(self, key: TopicKey, error: GatewayError, *, gone: bool) -> None:
         self.errors.append((key, error, gone))
 
