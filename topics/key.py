@@ -34,7 +34,7 @@ class Cursor(NamedTuple):
         """Raises ``BadCursor``."""
         found = CURSOR.fullmatch(text)
         if found is None:
-            raise BadCursor('a cursor is "<epoch>-<seq>", as a frame or X-Cursor had it', field="since")
+            raise BadCursor("a cursor is what a frame or X-Cursor had", field="since", allowed=["<epoch>-<seq>"])
         return cls(int(found[1]), int(found[2]))
 
     def next(self) -> "Cursor":
