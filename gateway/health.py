@@ -32,7 +32,10 @@ async def readyz(request: Request) -> Response:
 
 def reasons_not_ready(manager: Manager) -> list[str]:
     conditions = {name: exchange.condition for name, exchange in manager.exchanges.items()}
-    return [f"{name}: {condition.reason}" for name, condition in conditions.items() if condition.reason]
+    reasons = [f"{name}: {condition.reason}" for name, condition in conditions.items() if condition.reason]
+    if manager.store is not None and manager.store.problem is not None:
+        reasons.append(f"redis: {manager.store.problem}")
+    return reasons
 
 
 async def status(request: Request) -> Response:

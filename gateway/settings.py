@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -22,6 +22,7 @@ from pydantic_settings import (
 from exchanges.registry import VENUES
 
 PREFIX = "GATEWAY_"
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
 class Section(BaseModel):
@@ -108,6 +109,7 @@ class Settings(BaseSettings):
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()  # addresses or networks
+    redis_url: SecretStr = SecretStr("")  # of the history that outlives a restart; empty: it does not
     compression: Literal["off", "shared"] = "off"
     node: str = "gateway-1"
     log_format: Literal["json", "console"] = "console"
@@ -133,6 +135,14 @@ class Settings(BaseSettings):
         if unknown or not names:
             raise ValueError(f"unknown exchange {', '.join(unknown) or '(none given)'}; known: {', '.join(VENUES)}")
         return names
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, url: SecretStr) -> SecretStr:
+        """Not shown in the error: it may hold a password."""
+        if url.get_secret_value() and not url.get_secret_value().startswith(REDIS_SCHEMES):
+            raise ValueError(f"must begin with {', '.join(REDIS_SCHEMES)}")
+        return url
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -9,7 +9,7 @@ import orjson
 from exchanges.events import Candle
 from topics.candle_sequence import CandleSequence, State
 from topics.key import Cursor, TopicKey
-from topics.ring import Ring, Row
+from topics.ring import Entry, Ring, Row
 from topics.topic import Topic
 from topics.trade_sequence import Mended
 from topics.wire import candle_data, candle_json, candle_meta
@@ -81,6 +81,11 @@ class Candles:
         missed = [state for state in told if state.closed or state.candle.open_time_ms != forming]
         return Mended(len(missed), 0 if rows else None, self._sequence.newest_ms)
 
+    def restore(self, entries: Sequence[Entry], rows: Sequence[Row]) -> None:
+        self._newest = entries[-1].cursor
+        self._sequence.start([_candle(row) for row in rows], (), self._clock_ms())
+        self._sequence.broken()
+
     def prime(self, cursor: Cursor, history: Sequence[Candle], held: Sequence[Candle], received_ms: int) -> bool:
         self._pending = _by_time(self._sequence.start(history, held, self._clock_ms()))
         if not self._pending:
@@ -133,6 +138,21 @@ class Candles:
 def row_of(state: State) -> Row:
     meta = {"closed": state.closed, "complete": state.complete, "source": state.source}
     return candle_json(state.candle)._replace(meta=orjson.dumps(meta))
+
+
+def _candle(row: Row) -> Candle:
+    """What was published of a candle; whether it was the venue's last word on it is known again from REST."""
+    open_time_ms, *prices, volume = orjson.loads(row.payload)
+    open_, high, low, close = prices
+    return Candle(
+        open_time_ms=open_time_ms,
+        open=open_,
+        high=high,
+        low=low,
+        close=close,
+        volume=volume,
+        closed=orjson.loads(row.meta)["closed"],
+    )
 
 
 def _by_time(states: Iterable[State]) -> dict[int, State]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from topics.key import Cursor, TopicKey
+from topics.ring import Entry, Row
 from topics.topic import Topic
 from topics.trade_sequence import Mended
 
@@ -43,6 +44,10 @@ class Content(Protocol):
 
 class Series(Content, Protocol):
     """A channel of rows: what was missed of them can be asked of REST, and proven to be all."""
+
+    def restore(self, entries: Sequence[Entry], rows: Sequence[Row]) -> None:
+        """Go on behind what an earlier process published; that is in the ring already."""
+        ...
 
     @property
     def open(self) -> bool:

@@ -6,7 +6,7 @@ The composition of a venue (its adapter, catalogue and sockets) is an ``Exchange
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -25,7 +25,9 @@ from topics.candles import Candles
 from topics.frame import frame
 from topics.key import TopicKey, resolve
 from topics.recovery import CandlesByRest, Fetch, TradesByRest
+from topics.redis_ring import RedisRing
 from topics.ring import MemoryRing, Ring, RingBudget
+from topics.store import NOTHING, Away, Store, place_of
 from topics.subscriber import Subscriber
 from topics.tick import Tick
 from topics.topic import Topic
@@ -76,6 +78,14 @@ class Condition(NamedTuple):
 FeedKey = tuple[str, str, str]  # exchange, endpoint URL, stream name
 
 
+@dataclass(slots=True)
+class Running:
+    """One feed; ``feed`` is None until it is known what an earlier process published of it."""
+
+    upstream: Upstream
+    feed: Feed | None = None
+
+
 class Manager:
     """All running upstreams."""
 
@@ -87,6 +97,7 @@ class Manager:
         linger: float = LINGER,
         max_feeds: int = MAX_FEEDS,
         ring: Callable[[], Ring] | None = None,
+        store: Store | None = None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.exchanges = exchanges
@@ -94,14 +105,15 @@ class Manager:
         self.tick = Tick()
         self.budget = RingBudget()
         self._ring = ring or (lambda: MemoryRing(self.budget))
+        self.store = store
         self._linger, self._max_feeds = linger, max_feeds
         self._clock_ms = clock_ms
         self._last_epoch = 0
-        self._running: dict[FeedKey, tuple[Upstream, Feed]] = {}
+        self._running: dict[FeedKey, Running] = {}
         self._by_topic: dict[TopicKey, Upstream] = {}
         self._conditions: dict[str, Status] = {}  # of each exchange, as last told
         self._refused: dict[FeedKey, tuple[float, SubscribeFailed]] = {}  # until when (loop time), and how
-        self._closing: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def exchange(self, name: str | None) -> Exchange:
         """The exchange called ``name``, or the default one.
@@ -131,7 +143,7 @@ class Manager:
     def upstream(self, key: TopicKey, instrument: Instrument) -> Upstream | None:
         """The running feed that can serve ``key``, whether or not somebody has that very topic."""
         running = self._running.get(_feed_key(key, self._stream(key, instrument)))
-        return running[0] if running else None
+        return running.upstream if running else None
 
     def start(self, key: TopicKey, instrument: Instrument) -> Upstream:
         """The upstream of ``key``, started if it does not run. Synchronous: two who ask at once get the same one.
@@ -151,14 +163,18 @@ class Manager:
                 raise error
             if len(self._running) >= self._max_feeds:
                 raise UpstreamCapacity(f"this node runs at most {self._max_feeds} feeds", retry_after=self._linger)
-            upstream = self._create(key, instrument, stream, feed_key)
-            running = self._running[feed_key] = upstream, exchange.pool.open(stream, upstream)
+            running = Running(self._create(key, instrument, stream, feed_key))
+            if self.store is None or key.channel == "orderbook":
+                running.feed = exchange.pool.open(stream, running.upstream)
+            else:
+                self._run(self._open_with_past(feed_key, running, self.store))
+            self._running[feed_key] = running
             metrics.FEEDS.labels(key.exchange, key.channel).inc()
-        running[0].content.topic(key)
+        running.upstream.content.topic(key)
         if key not in self._by_topic:
-            self._by_topic[key] = running[0]
+            self._by_topic[key] = running.upstream
             metrics.TOPICS.labels(key.exchange, key.channel).inc()
-        return running[0]
+        return running.upstream
 
     def leave(self, key: TopicKey, subscriber: Subscriber) -> None:
         if upstream := self._by_topic.get(key):
@@ -175,7 +191,8 @@ class Manager:
         """One round of ``run``; ``now`` is loop time."""
         for name, exchange in self.exchanges.items():
             self._tell_condition(name, exchange.condition)
-        for feed_key, (upstream, _) in list(self._running.items()):
+        for feed_key, running in list(self._running.items()):
+            upstream = running.upstream
             upstream.check(now)
             if upstream.idle_since is not None and now - upstream.idle_since >= self._linger:
                 log.info("feed_closed", extra={"exchange": feed_key[0], "stream": feed_key[2]})
@@ -183,12 +200,12 @@ class Manager:
         metrics.RING_BYTES.set(self.budget.used)
 
     def upstreams(self) -> Sequence[Upstream]:
-        return [upstream for upstream, _ in self._running.values()]
+        return [running.upstream for running in self._running.values()]
 
     async def aclose(self) -> None:
         for feed_key in list(self._running):
             self._close(feed_key)
-        await asyncio.gather(*self._closing, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _tell_condition(self, name: str, condition: Condition) -> None:
         """Tell those who have a topic of the exchange, and said hello, when its state has changed."""
@@ -205,24 +222,49 @@ class Manager:
                 self.tick.push(subscriber, told)
 
     def _audience(self, exchange: str) -> set[Subscriber]:
-        upstreams = [upstream for upstream, _ in self._running.values() if upstream.exchange == exchange]
+        upstreams = [upstream for upstream in self.upstreams() if upstream.exchange == exchange]
         return {one for upstream in upstreams for _, one in upstream.everyone() if one.extended}
 
     def _stream(self, key: TopicKey, instrument: Instrument) -> Stream:
         return self.exchanges[key.exchange].venue.stream(key.channel, instrument, dict(key.params))
 
     def _create(self, key: TopicKey, instrument: Instrument, stream: Stream, feed_key: FeedKey) -> Upstream:
-        self._last_epoch = max(self._clock_ms(), self._last_epoch + 1)
         return Upstream(
             key,
             stream,
             self._content(key, instrument, stream, feed_key),
-            epoch=self._last_epoch,
+            epoch=self._new_epoch(),
+            past=self.store is not None and key.channel != "orderbook",
             tick=self.tick,
             clock_ms=self._clock_ms,
             fetch=self._fetch(key, instrument),
             refused=lambda _, error: self._refuse(feed_key, error),
         )
+
+    def _new_epoch(self, beyond: int = 0) -> int:
+        """Greater than any before it, and than ``beyond``, whatever the clock says."""
+        self._last_epoch = max(self._clock_ms(), self._last_epoch + 1, beyond + 1)
+        return self._last_epoch
+
+    async def _open_with_past(self, feed_key: FeedKey, running: "Running", store: Store) -> None:
+        """Open the feed behind what an earlier process published of it, or without if nobody knows."""
+        upstream, past = running.upstream, NOTHING
+        assert not isinstance(upstream.content, Books)
+        ring = upstream.content.ring
+        assert isinstance(ring, RedisRing)
+        try:
+            past = await store.load(ring.place)
+        except Away as error:
+            log.warning("past_unknown", extra={"place": ring.place.events, "error": str(error)})
+        if self._running.get(feed_key) is not running:
+            return  # nobody wanted it any more
+        ring.begin_with(past)
+        upstream.restore(self._new_epoch(past.epoch), past.entries, past.rows)
+        try:
+            running.feed = self.exchanges[upstream.exchange].pool.open(upstream.stream, upstream)
+        except UpstreamCapacity as error:
+            upstream.fail(error)
+            self._close(feed_key)
 
     def _content(
         self, key: TopicKey, instrument: Instrument, stream: Stream, feed_key: FeedKey
@@ -232,19 +274,20 @@ class Manager:
 
         def settle() -> None:
             if running := self._running.get(feed_key):
-                running[0].settle()
+                running.upstream.settle()
 
         def resync() -> None:
-            if running := self._running.get(feed_key):
-                running[1].refresh("decimals wanted")
+            running = self._running.get(feed_key)
+            if running is not None and running.feed is not None:
+                running.feed.refresh("decimals wanted")
 
         match key.channel:
             case "trades":
-                return Trades(topic(key), self._ring(), dense=stream.dense)
+                return Trades(topic(key), self._new_ring(key), dense=stream.dense)
             case "ohlcv":
                 return Candles(
                     topic(key),
-                    self._ring(),
+                    self._new_ring(key),
                     clock_ms=self._clock_ms,
                     timeframe=dict(key.params)["timeframe"],
                     marks_closed=stream.marks_closed,
@@ -253,6 +296,9 @@ class Manager:
                 venue = self.exchanges[key.exchange].venue
                 fetch = partial(venue.fetch_book, instrument, levels=venue.capabilities.levels[-1], patience=HEALING)
                 return Books(topic, read_texts=stream.texts, fetch=fetch, settle=settle, resync=resync)
+
+    def _new_ring(self, key: TopicKey) -> Ring:
+        return self._ring() if self.store is None else RedisRing(self.budget, self.store, place_of(key))
 
     def _fetch(self, key: TopicKey, instrument: Instrument) -> Fetch | None:
         venue, params = self.exchanges[key.exchange].venue, dict(key.params)
@@ -273,16 +319,21 @@ class Manager:
         self._close(feed_key)
 
     def _close(self, feed_key: FeedKey) -> None:
-        upstream, feed = self._running.pop(feed_key)
-        self.exchanges[feed_key[0]].pool.close(feed)
+        running = self._running.pop(feed_key)
+        if running.feed is not None:
+            self.exchanges[feed_key[0]].pool.close(running.feed)
+        upstream = running.upstream
         channel = upstream.stream.channel
         metrics.FEEDS.labels(feed_key[0], channel).dec()
-        for key in [key for key, running in self._by_topic.items() if running is upstream]:
+        for key in [key for key, one in self._by_topic.items() if one is upstream]:
             del self._by_topic[key]
             metrics.TOPICS.labels(feed_key[0], channel).dec()
-        task = asyncio.create_task(upstream.close())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        self._run(upstream.close())
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 def _feed_key(key: TopicKey, stream: Stream) -> FeedKey:

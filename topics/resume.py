@@ -74,7 +74,8 @@ class Replay:
         for entry in entries:
             if size >= PORTION_BYTES:
                 break
-            if (trimmed and not frames) or entry.cursor.epoch != self.place.epoch:
+            anew = entry.cursor.epoch != self.place.epoch and not is_gap(entry.payload)  # else it says so itself
+            if (trimmed and not frames) or anew:
                 frames.append(self._gap(entry.cursor) if extended else b"")
             if extended or not is_gap(entry.payload):
                 frames.append(frame(entry.payload))

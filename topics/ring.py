@@ -106,8 +106,7 @@ class MemoryRing:
         while self._over(now):
             self._drop_oldest()
         while len(self._rows) > self._max_rows:
-            oldest = self._rows.pop(next(iter(self._rows)))
-            self._count(-len(oldest.payload))
+            self._forget_row()
 
     async def last(self, count: int) -> list[Entry]:
         newest = [self._entries[-n][1] for n in range(1, min(count, len(self._entries)) + 1)]
@@ -116,7 +115,7 @@ class MemoryRing:
     async def since(self, cursor: Cursor, count: int = MAX_YOUNG_EVENTS) -> list[Entry] | None:
         if self._trimmed is not None and cursor < self._trimmed:
             return None
-        first = bisect_right(self._entries, cursor, key=lambda held: held[1].cursor)
+        first = self._after(cursor)
         return [entry for _, entry in islice(self._entries, first, first + count)]
 
     async def rows(self, count: int) -> list[Row]:
@@ -126,6 +125,15 @@ class MemoryRing:
         self._count(-self._bytes)
         self._entries.clear()
         self._rows.clear()
+
+    def _after(self, cursor: Cursor | None) -> int:
+        """The place of the first event after ``cursor``; None: of the first of all."""
+        return 0 if cursor is None else bisect_right(self._entries, cursor, key=lambda held: held[1].cursor)
+
+    def _forget_row(self) -> Row:
+        oldest = self._rows.pop(next(iter(self._rows)))
+        self._count(-len(oldest.payload))
+        return oldest
 
     def _put(self, row: Row) -> None:
         old = self._rows.get(row.open_time_ms)

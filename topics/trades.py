@@ -1,14 +1,14 @@
 """Trades of one instrument as frames: each once, in order, written to a ring."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from exchanges.events import Trade, VoidTrade
 from topics import metrics
 from topics.key import Cursor, TopicKey
-from topics.ring import Entry, Ring
+from topics.ring import Entry, Ring, Row
 from topics.topic import Topic
-from topics.trade_sequence import DenseTrades, LooseTrades, Mended, TradeSequence
+from topics.trade_sequence import MAX_SEEN, DenseTrades, LooseTrades, Mended, TradeSequence
 from topics.wire import rows_of, trade_row
 
 DEFAULT_TRADES = 100  # in a snapshot of trades that does not say how many
@@ -69,6 +69,18 @@ class Trades:
         self._pending += ready
         return mended
 
+    def restore(self, entries: Sequence[Entry], rows: Sequence[Row]) -> None:
+        """The sequence is to know the newest trades again: by their ids it finds out what was missed."""
+        known = list[Trade]()
+        for entry in reversed(entries):
+            known[:0] = [_trade(row) for row in rows_of(entry.payload)]
+            if len(known) >= MAX_SEEN:
+                break
+        if known:
+            self._sequence.start(known, ())
+            self._sequence.broken()
+            self.newest_ms = known[-1].timestamp_ms
+
     def prime(
         self, cursor: Cursor, history: Sequence[Trade], held: Sequence[Trade | VoidTrade], received_ms: int
     ) -> bool:
@@ -115,3 +127,15 @@ class Trades:
         self.newest_ms = trades[-1].timestamp_ms
         symbol = self._topic.key.symbol
         return [trade_row(trade, symbol) for trade in trades], trades[-1].timestamp_ms
+
+
+def _trade(row: Mapping[str, Any]) -> Trade:
+    return Trade(
+        id=row["id"],
+        timestamp_ms=row["timestamp"],
+        taker_side=row["side"],
+        price=row["price"],
+        amount=row["amount"],
+        cost=row["cost"],
+        raw=row["info"],
+    )

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from exchanges.book import OrderBook
-from exchanges.errors import SubscribeFailed, SubscriptionLimit, VenueUnavailable
+from exchanges.errors import GatewayError, SubscribeFailed, SubscriptionLimit, VenueUnavailable
 from exchanges.events import Candle, Trade, VoidTrade
 from exchanges.feed import State
 from exchanges.venue import Stream
@@ -25,6 +25,7 @@ from topics.frame import frame
 from topics.key import Cursor, TopicKey
 from topics.recovery import Fetch, Recovery
 from topics.resume import Replay, Resume, judge
+from topics.ring import Entry, Row
 from topics.subscriber import Subscriber
 from topics.tick import Tick
 from topics.topic import Topic
@@ -56,6 +57,7 @@ class Upstream:
         *,
         epoch: int,
         tick: Tick,
+        past: bool = False,
         clock_ms: Callable[[], int],
         fetch: Fetch | None,
         refused: Callable[["Upstream", SubscribeFailed], None],
@@ -65,6 +67,10 @@ class Upstream:
         self.stream = stream
         self.content = content
         self.cursor = Cursor(epoch, 0)
+        self._epoch = epoch
+        self._knows_past = asyncio.Event()
+        if not past:
+            self._knows_past.set()
         self.status = Status("connecting", "connecting", epoch, None, "", 0, None)
         self.last_event_ms: int | None = None
         self.idle_since: float | None = asyncio.get_running_loop().time()  # no subscriber since; None: it has some
@@ -84,6 +90,22 @@ class Upstream:
         self._asleep: set[tuple[TopicKey, Subscriber]] = set()  # they asked for a pause
         self._tasks: set[asyncio.Task[None]] = set()
         self._events = metrics.EVENTS.labels(exchange, stream.channel)
+
+    def restore(self, epoch: int, entries: Sequence[Entry], rows: Sequence[Row]) -> None:
+        """Go on where an earlier owner of the feed has ended, whose ``entries`` and ``rows`` the ring holds.
+
+        Called once, before the feed is opened, if it was made with ``past``. What was missed in between is made up for
+        as after any other loss.
+        """
+        self._epoch = epoch
+        self.cursor = Cursor(epoch, 0)
+        if entries and not isinstance(self.content, Books):
+            self.cursor = entries[-1].cursor
+            self.content.restore(entries, rows)
+            self._begun = self._lossy = True
+            for topic in self.content.topics():
+                topic.fanout.start_at(self.cursor)
+        self._knows_past.set()
 
     # -- what the feed says --------------------------------------------------------------------------------------------
 
@@ -123,9 +145,7 @@ class Upstream:
             self._recovery.mend(lost=True)
 
     def on_refused(self, error: SubscribeFailed) -> None:
-        for key, subscriber in self.everyone():
-            subscriber.failed(key, error, gone=True)
-        self._joining.clear()
+        self.fail(error)
         self._refused(self, error)
 
     @property
@@ -137,6 +157,7 @@ class Upstream:
 
     async def judge(self, since: Cursor) -> Resume:
         """What becomes of a subscriber that goes on from ``since``."""
+        await self._knows_past.wait()
         self.settle()
         if isinstance(self.content, Books):
             return Resume("snapshot", since, self.cursor, 1)
@@ -278,6 +299,13 @@ class Upstream:
         """Its ring or book may be answered from."""
         return self._flowing and self.state == "live"
 
+    def fail(self, error: GatewayError) -> None:
+        """It will not run: all who have it, or wait for it, are told."""
+        for key, subscriber in self.everyone():
+            subscriber.failed(key, error, gone=True)
+        self._joining.clear()
+        self._knows_past.set()
+
     def settle(self) -> None:
         """Publish what is pending, so that the newest state has a cursor."""
         if self._due:
@@ -367,9 +395,12 @@ class Upstream:
         self.last_event_ms = self._received_ms
         more = True
         while more:
-            self.cursor = self.cursor.next()
+            self.cursor = self._next()
             more = self.content.publish(self.cursor, self._received_ms)
             self._events.inc()
+
+    def _next(self) -> Cursor:
+        return self.cursor.next() if self.cursor.epoch == self._epoch else Cursor(self._epoch, 1)
 
     def _begin_with(self, history: Sequence[Any], held: Sequence[Any]) -> None:
         assert not isinstance(self.content, Books)
@@ -388,10 +419,11 @@ class Upstream:
         before, since_ms = self.cursor, self.content.newest_ms
         mended = self.content.mend(rows)
         pending = self.content.accept(())
-        if mended.missing != 0 or mended.rows:
-            self.cursor = before.next()
+        anew = before.epoch != self._epoch
+        if mended.missing != 0 or mended.rows or anew:
+            self.cursor = self._next()
             until = self.cursor.next() if mended.rows else self.cursor
-            reason: GapReason = "UPSTREAM_RECONNECT" if self._lossy else "VENUE_SKIP"
+            reason: GapReason = "EPOCH_CHANGED" if anew else "UPSTREAM_RECONNECT" if self._lossy else "VENUE_SKIP"
             gap = Gap(reason, before, since_ms, until, mended.until_ms, mended.missing, mended.rows)
             self._declare(gap)
         if pending:

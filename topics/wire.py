@@ -104,7 +104,7 @@ class DataEncoder:
         return self._head + times.encode() + more + b'"data":' + orjson.dumps(data) + b"}"
 
 
-GapReason = Literal["UPSTREAM_RECONNECT", "VENUE_SKIP"]  # of a feed; a client's own have more
+GapReason = Literal["UPSTREAM_RECONNECT", "VENUE_SKIP", "EPOCH_CHANGED"]  # of a feed; a client's own have more
 
 
 class Gap(NamedTuple):

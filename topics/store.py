@@ -1,0 +1,295 @@
+"""Keeps rings in Redis, off the way of a message: what is appended in a turn is written in one go after it.
+
+A ring is whole in memory, and Redis has a copy that outlives the process. So there is no queue: what Redis lacks is
+what the ring holds beyond the last event it took, and while Redis is away nothing piles up. When it is back, it is
+given all that is still held; if it came back empty, everything. Events that memory had to drop meanwhile are counted,
+and show in the copy as a hole between two cursors.
+
+A feed's keys: its events (a stream whose entry ids are the cursors), its candles (a hash by open time) and its epoch.
+The last never expires: a writer of an older epoch is refused, whatever became of the events.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple, Protocol
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from topics import metrics
+from topics.key import Cursor, TopicKey
+from topics.ring import MAX_BYTES, MAX_YOUNG_EVENTS, Entry, Row
+
+log = logging.getLogger("topics.store")
+
+TIMEOUT = 0.5  # seconds for any answer
+PROBE_EVERY = 1.0  # seconds between two tries while Redis is away
+IDLE_CHECK = 5.0  # seconds without a write after which it is asked whether it is there
+FAREWELL = 2.0  # seconds for the last writes at the end
+EVENTS_AT_ONCE = 500  # of one feed in one write
+RINGS_AT_ONCE = 100  # feeds in one write
+LOAD_AT_ONCE = 2_000  # events
+KEPT_FOR_MS = 24 * 3_600_000  # a feed's events and candles after the last write
+PREFIX = "market-gateway"
+UNKNOWN = "not asked yet"
+
+# KEYS: events, epoch, candles. ARGV: our epoch, whether something of ours should be there, the oldest id to keep, the
+# ms to keep it for, the number of events; then id and payload of each, then field and value of each candle, "" to drop.
+# Gives 1; 0 where the events are gone. Refuses with FENCED where a later owner has written. What is there already, by
+# a write whose answer was lost, is passed over.
+WRITE = """
+local mine = tonumber(ARGV[1])
+local held = tonumber(redis.call('GET', KEYS[2]) or '0')
+local top = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+local top_epoch, top_seq = 0, 0
+if top then
+  local epoch, seq = string.match(top[1], '(%d+)-(%d+)')
+  top_epoch, top_seq = tonumber(epoch), tonumber(seq)
+end
+if held > mine or top_epoch > mine then
+  return redis.error_reply('FENCED ' .. math.max(held, top_epoch))
+end
+if held < mine then redis.call('SET', KEYS[2], ARGV[1]) end
+if not top and ARGV[2] == '1' then return 0 end
+local last = 5 + 2 * tonumber(ARGV[5])
+for i = 6, last, 2 do
+  local epoch, seq = string.match(ARGV[i], '(%d+)-(%d+)')
+  epoch, seq = tonumber(epoch), tonumber(seq)
+  if epoch > top_epoch or (epoch == top_epoch and seq > top_seq) then
+    redis.call('XADD', KEYS[1], ARGV[i], 'd', ARGV[i + 1])
+  end
+end
+for i = last + 1, #ARGV, 2 do
+  if ARGV[i + 1] == '' then redis.call('HDEL', KEYS[3], ARGV[i])
+  else redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1]) end
+end
+redis.call('XTRIM', KEYS[1], 'MINID', '~', ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+redis.call('PEXPIRE', KEYS[3], ARGV[4])
+return 1
+"""
+
+
+class Place(NamedTuple):
+    """Where a feed is kept. The braces put all its keys into one slot of a Redis Cluster."""
+
+    events: str
+    epoch: str
+    rows: str
+
+
+def place_of(key: TopicKey) -> Place:
+    params = "&".join(f"{name}={value}" for name, value in key.params)
+    feed = f"{PREFIX}:{{{key.exchange}/{key.channel}/{key.symbol}?{params}}}"
+    return Place(f"{feed}:events", f"{feed}:epoch", f"{feed}:candles")
+
+
+class Past(NamedTuple):
+    """What was kept of a feed, oldest first."""
+
+    epoch: int  # of its last owner; 0: it never had one
+    entries: Sequence[Entry]
+    rows: Sequence[Row]
+
+
+NOTHING = Past(0, (), ())
+
+
+class Batch(NamedTuple):
+    """What a ring has that Redis lacks."""
+
+    epoch: int
+    expects: bool  # something of this ring should be there already
+    oldest: Cursor  # held by the ring; what is older may go
+    entries: Sequence[Entry]
+    rows: Sequence[tuple[int, Row | None]]  # by open time; None: the ring holds it no more
+    more: bool  # there is more than fits in one write
+
+
+class Kept(Protocol):
+    """A ring, as the store sees it."""
+
+    place: Place
+
+    def lacking(self, count: int) -> Batch | None:
+        """At most ``count`` events; None: nothing is lacking."""
+        ...
+
+    def written(self, batch: Batch) -> None: ...
+
+    def vanished(self) -> None:
+        """Nothing of it is in Redis any more."""
+        ...
+
+    def fenced(self) -> None:
+        """A later owner has written: this ring is not kept any more."""
+        ...
+
+
+class Away(Exception):
+    """Redis does not answer, or not as it should."""
+
+
+class Store:
+    """One Redis for all rings of this process."""
+
+    def __init__(self, url: str, *, timeout: float = TIMEOUT) -> None:
+        self._redis = Redis.from_url(
+            url,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            retry=Retry(NoBackoff(), 0),  # what failed is written again from the ring, not from a buffer
+            legacy_responses=False,
+        )
+        self._script = ""
+        self._lacking: dict[Kept, None] = {}
+        self._wake, self._tried = asyncio.Event(), asyncio.Event()
+        self.problem: str | None = UNKNOWN  # why it cannot be used; None: it can
+
+    async def run(self) -> None:
+        """Write what rings lack, until cancelled."""
+        while True:
+            await self._try()
+            self._tried.set()
+            if self.problem is not None:
+                await asyncio.sleep(PROBE_EVERY)
+            elif not self._lacking:
+                self._wake.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(IDLE_CHECK):
+                        await self._wake.wait()
+
+    async def aclose(self) -> None:
+        """Write what is left, if Redis takes it in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL):
+                while self._lacking and self.problem is None:
+                    await self._try()
+        await self._redis.aclose()
+
+    def mark(self, ring: Kept) -> None:
+        """``ring`` has something that is to be written."""
+        self._lacking[ring] = None
+        self._wake.set()
+
+    async def load(self, place: Place) -> Past:
+        """What is kept of a feed.
+
+        Raises:
+            Away: nobody can know.
+        """
+        await self._tried.wait()
+        if self.problem is not None:
+            raise Away(self.problem)
+        try:
+            return await self._load(place)
+        except (RedisError, OSError, ValueError) as error:
+            self._failed(error)
+            raise Away(str(error)) from error
+
+    async def _load(self, place: Place) -> Past:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.get(place.epoch)
+            pipe.hgetall(place.rows)
+            epoch, candles = await pipe.execute()
+        entries, size, end = list[Entry](), 0, "+"
+        while len(entries) < MAX_YOUNG_EVENTS and size < MAX_BYTES:
+            found: Any = await self._redis.xrevrange(place.events, max=end, min="-", count=LOAD_AT_ONCE)
+            for id, fields in found:
+                entries.append(Entry(Cursor.parse(id.decode()), fields[b"d"]))
+                size += len(fields[b"d"])
+            if len(found) < LOAD_AT_ONCE:
+                break
+            end = f"({found[-1][0].decode()}"
+        rows = [_row(int(open_time), value) for open_time, value in candles.items()]
+        return Past(int(epoch or 0), entries[::-1], sorted(rows))
+
+    async def _try(self) -> None:
+        """One write of what is lacking, or a question whether it is there."""
+        rings = list(self._lacking)[:RINGS_AT_ONCE]
+        for ring in rings:
+            del self._lacking[ring]
+        try:
+            if not self._script:
+                self._script = await self._redis.script_load(WRITE)
+            if rings:
+                await self._write(rings)
+            else:
+                await self._redis.ping()
+        except asyncio.CancelledError:
+            self._lacking |= dict.fromkeys(rings)
+            raise
+        except (RedisError, OSError) as error:
+            self._lacking |= dict.fromkeys(rings)
+            self._failed(error)
+            with suppress(RedisError, OSError):
+                await self._redis.connection_pool.disconnect()  # the answer to a late command fits no other one
+        else:
+            self._answered()
+
+    async def _write(self, rings: Sequence[Kept]) -> None:
+        """Raises the first failure that is not about one feed, after taking note of all that succeeded."""
+        batches = [(ring, batch) for ring in rings if (batch := ring.lacking(EVENTS_AT_ONCE)) is not None]
+        if not batches:
+            return
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for ring, batch in batches:
+                pipe.evalsha(self._script, len(ring.place), *ring.place, *_arguments(batch))
+            answers = await pipe.execute(raise_on_error=False)
+        failure: Exception | None = None
+        for (ring, batch), answer in zip(batches, answers, strict=True):
+            if isinstance(answer, ResponseError) and str(answer).startswith("FENCED"):
+                metrics.FENCED.inc()
+                log.error("fenced", extra={"place": ring.place.events, "error": str(answer)})
+                ring.fenced()
+            elif isinstance(answer, NoScriptError):
+                self._script = ""  # it was started anew
+                self.mark(ring)
+            elif isinstance(answer, Exception):
+                failure = failure or answer
+                self.mark(ring)
+            elif answer == 0:
+                ring.vanished()
+                self.mark(ring)
+            else:
+                metrics.STORED.inc(len(batch.entries))
+                ring.written(batch)
+                if batch.more:
+                    self.mark(ring)
+        if failure is not None:
+            raise failure
+
+    def _answered(self) -> None:
+        if self.problem is not None:
+            log.info("redis_up")
+        self.problem = None
+        metrics.REDIS_UP.set(1)
+
+    def _failed(self, error: Exception) -> None:
+        kind = type(error).__name__
+        metrics.REDIS_ERRORS.labels(kind if kind in KINDS else "other").inc()
+        metrics.REDIS_UP.set(0)
+        if self.problem in (None, UNKNOWN):
+            log.warning("redis_away", extra={"kind": kind, "error": str(error)[:200]})
+        self.problem = f"{kind}: {str(error)[:100]}"
+
+
+KINDS = ("ConnectionError", "TimeoutError", "BusyLoadingError", "ReadOnlyError", "OutOfMemoryError", "ResponseError")
+
+
+def _arguments(batch: Batch) -> list[Any]:
+    arguments: list[Any] = [batch.epoch, int(batch.expects), str(batch.oldest), KEPT_FOR_MS, len(batch.entries)]
+    for entry in batch.entries:
+        arguments += (str(entry.cursor), entry.payload)
+    for open_time, row in batch.rows:
+        arguments += (open_time, b"" if row is None else row.payload + b"\n" + row.meta)
+    return arguments
+
+
+def _row(open_time_ms: int, value: bytes) -> Row:
+    payload, _, meta = value.partition(b"\n")  # no JSON of ours has a line's end
+    return Row(open_time_ms, payload, meta)
