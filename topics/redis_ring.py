@@ -5,7 +5,7 @@ from itertools import islice
 
 from topics import metrics
 from topics.key import Cursor
-from topics.ring import MemoryRing, RingBudget, Row
+from topics.ring import MAX_YOUNG_EVENTS, Entry, MemoryRing, RingBudget, Row
 from topics.store import Batch, Past, Place, Store
 
 
@@ -22,12 +22,12 @@ class RedisRing(MemoryRing):
 
     def begin_with(self, past: Past) -> None:
         """Hold what an earlier process has kept."""
-        for entry in past.entries:
-            super().append(entry.cursor, entry.payload)
         if past.entries:
             first = past.entries[0].cursor
-            self._trimmed = max(self._trimmed or first, Cursor(first.epoch, first.seq - 1))
+            self._trimmed = Cursor(first.epoch, first.seq - 1)
             self._kept = past.entries[-1].cursor
+        for entry in past.entries:
+            super().append(entry.cursor, entry.payload)
         for row in past.rows:
             self._put(row)
 
@@ -36,8 +36,17 @@ class RedisRing(MemoryRing):
         self._changed |= dict.fromkeys(row.open_time_ms for row in rows)
         self._tell()
 
+    async def last(self, count: int) -> list[Entry]:
+        return [] if self._closing else await super().last(count)
+
+    async def since(self, cursor: Cursor, count: int = MAX_YOUNG_EVENTS) -> list[Entry] | None:
+        return [] if self._closing else await super().since(cursor, count)
+
+    async def rows(self, count: int) -> list[Row]:
+        return [] if self._closing else await super().rows(count)
+
     def close(self) -> None:
-        """Let go as soon as all of it is kept, or nobody can keep it."""
+        """Hold nothing for others any more, and let go as soon as all of it is kept, or nobody can keep it."""
         self._closing = True
         if self._refused or self._store.problem is not None or self.lacking(1) is None:
             super().close()

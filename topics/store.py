@@ -154,6 +154,9 @@ class Store:
         """Write what rings lack, until cancelled."""
         while True:
             await self._try()
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise asyncio.CancelledError  # redis-py 8.1 swallows it in the midst of a pipeline
             self._tried.set()
             if self.problem is not None:
                 await asyncio.sleep(PROBE_EVERY)
@@ -244,7 +247,7 @@ class Store:
         for (ring, batch), answer in zip(batches, answers, strict=True):
             if isinstance(answer, ResponseError) and str(answer).startswith("FENCED"):
                 metrics.FENCED.inc()
-                log.error("fenced", extra={"place": ring.place.events, "error": str(answer)})
+                log.warning("fenced", extra={"place": ring.place.events, "error": str(answer)})
                 ring.fenced()
             elif isinstance(answer, NoScriptError):
                 self._script = ""  # it was started anew
@@ -286,10 +289,10 @@ def _arguments(batch: Batch) -> list[Any]:
     for entry in batch.entries:
         arguments += (str(entry.cursor), entry.payload)
     for open_time, row in batch.rows:
-        arguments += (open_time, b"" if row is None else row.payload + b"\n" + row.meta)
+        arguments += (open_time, b"" if row is None else b"%d:%b%b" % (len(row.payload), row.payload, row.meta))
     return arguments
 
 
 def _row(open_time_ms: int, value: bytes) -> Row:
-    payload, _, meta = value.partition(b"\n")  # no JSON of ours has a line's end
-    return Row(open_time_ms, payload, meta)
+    size, _, rest = value.partition(b":")
+    return Row(open_time_ms, rest[: int(size)], rest[int(size) :])
