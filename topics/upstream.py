@@ -392,12 +392,21 @@ class Upstream:
 
     def _publish(self) -> None:
         self._due = False
+        if self.cursor.epoch != self._epoch:
+            self._begin_epoch()
         self.last_event_ms = self._received_ms
         more = True
         while more:
             self.cursor = self._next()
             more = self.content.publish(self.cursor, self._received_ms)
             self._events.inc()
+
+    def _begin_epoch(self) -> None:
+        """The stream went on before it was asked what was missed: nothing was, as far as its own proof goes."""
+        assert not isinstance(self.content, Books)
+        before, missing = self.cursor, 0 if self.content.proven else None
+        self.cursor = self._next()
+        self._declare(Gap("EPOCH_CHANGED", before, self.content.newest_ms, self.cursor.next(), None, missing, 0))
 
     def _next(self) -> Cursor:
         return self.cursor.next() if self.cursor.epoch == self._epoch else Cursor(self._epoch, 1)

@@ -246,6 +246,7 @@ def upstream(
     *,
     ring: Ring | None = None,
     refused: list[Upstream] | None = None,
+    past: bool = False,
     **differences: Any,
 ) -> Upstream:
     """One feed of ``venue`` as a manager would run it, on the running loop; ``differences`` are of its stream."""
@@ -277,6 +278,7 @@ def upstream(
         contents[channel](),
         epoch=EPOCH_MS,
         tick=tick,
+        past=past,
         clock_ms=lambda: venue.now_ms,
         fetch=fetches.get(channel),
         refused=lambda one, _: gone.append(one),

@@ -7,13 +7,15 @@ import pytest
 
 from exchanges.errors import VenueTimeout
 from tests.topics.conftest import Start
-from tests.topics.reader import broken, go_live, join, numbers, say, turns
-from tests.topics.scripted_venue import EPOCH_MS, ScriptedVenue, candle, trades
+from tests.topics.reader import Reader, broken, go_live, join, numbers, say, turns
+from tests.topics.scripted_venue import EPOCH_MS, ScriptedVenue, candle, trade, trades
 from topics.candles import Candles
 from topics.key import Cursor
 from topics.recovery import MAX_HELD
+from topics.ring import Entry
 from topics.trades import Trades
 from topics.upstream import Upstream
+from topics.wire import trade_row
 
 
 async def stored(upstream: Upstream) -> list[tuple[int, list[int]]]:
@@ -294,3 +296,88 @@ async def test_a_candle_that_came_while_history_was_fetched_is_newer_than_it(
 
     assert isinstance(upstream.content, Candles)
     assert [orjson.loads(row.payload)[4] for row in await upstream.content.ring.rows(9)] == [100.0, 6.0]
+
+
+# -- after an earlier process ------------------------------------------------------------------------------------------
+
+
+def kept(first: int, last: int) -> list[Entry]:
+    """What an earlier process published: a trade an event."""
+    entries = []
+    for number in range(first, last + 1):
+        cursor = Cursor(EPOCH_MS - 9, number)
+        frame = {"type": "trades", "cursor": str(cursor), "data": [trade_row(trade(number), "BTC/USDT:USDT")]}
+        entries.append(Entry(cursor, orjson.dumps(frame)))
+    return entries
+
+
+async def restored(start: Start, entries: list[Entry], *, dense: bool = False) -> Upstream:
+    one = start("trades", past=True, dense=dense)
+    assert isinstance(one.content, Trades)
+    for entry in entries:
+        one.content.ring.append(*entry)
+    one.restore(EPOCH_MS, entries, [])
+    return one
+
+
+@pytest.mark.parametrize("dense", [True, False], ids=["dense", "loose"])
+@pytest.mark.parametrize("live_first", [True, False], ids=["the stream goes on first", "REST answers first"])
+async def test_what_follows_an_earlier_process_begins_with_a_word_of_it_and_misses_nothing(
+    start: Start, venue: ScriptedVenue, live_first: bool, dense: bool
+) -> None:
+    venue.trades = trades(1, 5)
+    upstream = await restored(start, kept(1, 3), dense=dense)
+    reader = await join(upstream, extended=True)
+    resumed = Reader(extended=True)
+    await upstream.join(upstream.key, resumed, since=Cursor(EPOCH_MS - 9, 2))
+    venue.answering.clear()
+    await go_live(upstream)
+    if live_first:
+        await say(upstream, 4, 5)
+    venue.answering.set()
+    await turns()
+    await say(upstream, 6, 6)
+
+    events = [message for message in resumed.messages if "cursor" in message and message["type"] != "caughtUp"]
+    gap = events[1]
+    assert resumed.ids == [3, 4, 5, 6]
+    assert (gap["type"], gap["reason"], gap["missing"]) == ("gap", "EPOCH_CHANGED", 0)
+    assert (gap["cursor"], gap["from"]["cursor"]) == (f"{EPOCH_MS}-1", f"{EPOCH_MS - 9}-3")
+    assert [event["cursor"] for event in events[1:]] == [f"{EPOCH_MS}-{n}" for n in range(1, len(events))]
+    assert reader.ids == [6]  # it came when the stream was whole again
+
+
+async def test_a_trade_that_an_earlier_process_published_is_not_published_again(
+    start: Start, venue: ScriptedVenue
+) -> None:
+    venue.trades = trades(1, 3)
+    upstream = await restored(start, kept(1, 3))
+    reader = await join(upstream)
+
+    await go_live(upstream)
+    await say(upstream, 2, 4)
+
+    assert reader.ids == [4]
+
+
+async def test_a_feed_of_which_nothing_is_kept_begins_as_any_other(start: Start, venue: ScriptedVenue) -> None:
+    venue.trades = trades(1, 3)
+    upstream = await restored(start, [])
+    await go_live(upstream)
+
+    assert await stored(upstream) == [(1, [1, 2, 3])]
+
+
+async def test_who_asks_what_becomes_of_a_cursor_waits_until_it_can_be_known(start: Start) -> None:
+    upstream = start("trades", past=True)
+    asking = asyncio.create_task(upstream.judge(Cursor(EPOCH_MS - 9, 1)))
+    await turns()
+    before = asking.done()
+
+    assert isinstance(upstream.content, Trades)
+    for entry in kept(1, 3):
+        upstream.content.ring.append(*entry)
+    upstream.restore(EPOCH_MS, kept(1, 3), [])
+    await turns()
+
+    assert (before, asking.result().status, asking.result().events) == (False, "recovered", 2)
