@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
 from uvicorn import Server
 
 from gateway import app, logs, metrics
@@ -112,9 +113,11 @@ async def serve_simulated(settings: Settings) -> None:
 
     async with Simulator(seed=1, port=0) as simulator:
         venues = {name: VenueSettings.model_validate(urls) for name, urls in simulated(simulator.url).items()}
-        # What a simulated venue lists must never pass for a real one's catalogue.
+        # What a simulated venue lists and trades must never pass for a real one's.
         about = f"simulated exchanges on {simulator.url}; break them at {simulator.url}/control/faults\n"
-        await serve_until_stopped(settings.model_copy(update={"cache_dir": None, **venues}), about=about)
+        await serve_until_stopped(
+            settings.model_copy(update={"cache_dir": None, "redis_url": SecretStr(""), **venues}), about=about
+        )
 
 
 def simulated(url: str) -> dict[str, dict[str, str]]:

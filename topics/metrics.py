@@ -1,5 +1,7 @@
 """What the topic side counts. Labels are exchange and channel: never a symbol, never a client."""
 
+from math import nan
+
 from prometheus_client import Counter, Gauge
 
 FEEDS = Gauge("gateway_feeds", "Running upstream subscriptions", ["exchange", "channel"])
@@ -17,7 +19,8 @@ STATES = Counter(
 )
 TEXT_FILLS = Counter("gateway_book_text_fills", "Books asked of REST for the venue's own decimals", ["exchange"])
 RING_BYTES = Gauge("gateway_ring_bytes", "Bytes held by all rings")
-REDIS_UP = Gauge("gateway_redis_up", "Whether Redis answered the last time it was asked")
+REDIS_UP = Gauge("gateway_redis_up", "Whether Redis took the last write or question; NaN where there is none")
+REDIS_UP.set(nan)
 REDIS_ERRORS = Counter("gateway_redis_errors", "Failures of Redis", ["kind"])
 STORED = Counter("gateway_redis_events_stored", "Events written to Redis")
 UNSTORED = Counter("gateway_redis_events_unstored", "Events dropped from memory before Redis could take them")

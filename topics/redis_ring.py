@@ -7,6 +7,7 @@ from topics import metrics
 from topics.key import Cursor
 from topics.ring import MAX_YOUNG_EVENTS, Entry, MemoryRing, RingBudget, Row
 from topics.store import Batch, Past, Place, Store
+from topics.subscriber import NOWHERE
 
 
 class RedisRing(MemoryRing):
@@ -61,7 +62,7 @@ class RedisRing(MemoryRing):
             return None
         oldest, newest = self._entries[0][1].cursor, self._entries[-1][1].cursor
         rows = [(open_time, self._rows.get(open_time)) for open_time in changed]
-        return Batch(newest.epoch, self._kept is not None, oldest, entries, rows, len(self._entries) > first + count)
+        return Batch(newest.epoch, self._kept or NOWHERE, oldest, entries, rows, len(self._entries) > first + count)
 
     def written(self, batch: Batch) -> None:
         if batch.entries:

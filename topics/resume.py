@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from topics.frame import frame
 from topics.key import Cursor, TopicKey
-from topics.ring import MAX_YOUNG_EVENTS, Ring
+from topics.ring import MAX_YOUNG_EVENTS, Entry, Ring
 from topics.wire import is_gap, skipped_json
 
 PORTION_EVENTS = 500
@@ -39,15 +39,14 @@ class Resume(NamedTuple):
 
 async def judge(ring: Ring, since: Cursor, newest: Callable[[], Cursor]) -> Resume:
     """``newest`` is asked after the ring was read, which may take a while."""
-    entries = await ring.since(since)
-    whole, until = entries is not None, newest()
+    entries, until = await ring.since(since), newest()
     if since > until:
         return Resume("ahead", since, until, 0)
     if entries is None:
-        entries = await ring.last(MAX_YOUNG_EVENTS)
-        until = newest()
+        entries, until = await ring.last(MAX_YOUNG_EVENTS), newest()
     if since.epoch != until.epoch:
         return Resume("epochChanged", since, until, len(entries))
+    whole = len(entries) == until.seq - since.seq
     status: ResumeStatus = "recovered" if whole else "partial" if entries else "lost"
     return Resume(status, since, until, len(entries))
 
@@ -67,16 +66,14 @@ class Replay:
         the next portion.
         """
         entries = await self._ring.since(self.place, PORTION_EVENTS)
-        trimmed = entries is None
         if entries is None:
             entries = (await self._ring.last(MAX_YOUNG_EVENTS))[:PORTION_EVENTS]
         frames, size = list[bytes](), 0
         for entry in entries:
             if size >= PORTION_BYTES:
                 break
-            anew = entry.cursor.epoch != self.place.epoch and not is_gap(entry.payload)  # else it says so itself
-            if (trimmed and not frames) or anew:
-                frames.append(self._gap(entry.cursor) if extended else b"")
+            if extended and not self._follows(entry):
+                frames.append(self._gap(entry.cursor))
             if extended or not is_gap(entry.payload):
                 frames.append(frame(entry.payload))
                 size += len(frames[-1])
@@ -86,6 +83,12 @@ class Replay:
             frames.append(self._gap(until) if extended else b"")
             self.place = until
         return b"".join(frames)
+
+    def _follows(self, entry: Entry) -> bool:
+        """Nothing is missing between ``place`` and it, or it says itself that there is."""
+        if entry.cursor.epoch != self.place.epoch:
+            return is_gap(entry.payload)
+        return entry.cursor.seq == self.place.seq + 1
 
     def _gap(self, until: Cursor) -> bytes:
         """From ``place`` to the event at ``until``."""

@@ -37,24 +37,30 @@ KEPT_FOR_MS = 24 * 3_600_000  # a feed's events and candles after the last write
 PREFIX = "market-gateway"
 UNKNOWN = "not asked yet"
 
-# KEYS: events, epoch, candles. ARGV: our epoch, whether something of ours should be there, the oldest id to keep, the
-# ms to keep it for, the number of events; then id and payload of each, then field and value of each candle, "" to drop.
-# Gives 1; 0 where the events are gone. Refuses with FENCED where a later owner has written. What is there already, by
-# a write whose answer was lost, is passed over.
+# KEYS: events, epoch, candles. ARGV: our epoch, the id of the newest event that should be there ("0-0": none), the
+# oldest id to keep, the ms to keep it for, the number of events; then id and payload of each, then field and value of
+# each candle, "" to drop. Gives 1; 0 where that newest event is not there any more. Refuses with FENCED where a later
+# owner has written. What is there already, by a write whose answer was lost, is passed over.
 WRITE = """
 local mine = tonumber(ARGV[1])
 local held = tonumber(redis.call('GET', KEYS[2]) or '0')
-local top = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 local top_epoch, top_seq = 0, 0
-if top then
-  local epoch, seq = string.match(top[1], '(%d+)-(%d+)')
-  top_epoch, top_seq = tonumber(epoch), tonumber(seq)
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  local about = redis.call('XINFO', 'STREAM', KEYS[1])
+  for i = 1, #about, 2 do
+    if about[i] == 'last-generated-id' then
+      local epoch, seq = string.match(about[i + 1], '(%d+)-(%d+)')
+      top_epoch, top_seq = tonumber(epoch), tonumber(seq)
+    end
+  end
 end
 if held > mine or top_epoch > mine then
   return redis.error_reply('FENCED ' .. math.max(held, top_epoch))
 end
 if held < mine then redis.call('SET', KEYS[2], ARGV[1]) end
-if not top and ARGV[2] == '1' then return 0 end
+local epoch, seq = string.match(ARGV[2], '(%d+)-(%d+)')
+epoch, seq = tonumber(epoch), tonumber(seq)
+if top_epoch < epoch or (top_epoch == epoch and top_seq < seq) then return 0 end
 local last = 5 + 2 * tonumber(ARGV[5])
 for i = 6, last, 2 do
   local epoch, seq = string.match(ARGV[i], '(%d+)-(%d+)')
@@ -103,7 +109,7 @@ class Batch(NamedTuple):
     """What a ring has that Redis lacks."""
 
     epoch: int
-    expects: bool  # something of this ring should be there already
+    kept: Cursor  # the newest event that should be there already
     oldest: Cursor  # held by the ring; what is older may go
     entries: Sequence[Entry]
     rows: Sequence[tuple[int, Row | None]]  # by open time; None: the ring holds it no more
@@ -122,7 +128,7 @@ class Kept(Protocol):
     def written(self, batch: Batch) -> None: ...
 
     def vanished(self) -> None:
-        """Nothing of it is in Redis any more."""
+        """What was written of it is not there any more, or not all of it."""
         ...
 
     def fenced(self) -> None:
@@ -148,7 +154,8 @@ class Store:
         self._script = ""
         self._lacking: dict[Kept, None] = {}
         self._wake, self._tried = asyncio.Event(), asyncio.Event()
-        self.problem: str | None = UNKNOWN  # why it cannot be used; None: it can
+        self.problem: str | None = UNKNOWN  # in a word, why nothing can be written; None: it can
+        self._answers = False  # it may be read from: one that is full answers too
 
     async def run(self) -> None:
         """Write what rings lack, until cancelled."""
@@ -186,7 +193,7 @@ class Store:
             Away: nobody can know.
         """
         await self._tried.wait()
-        if self.problem is not None:
+        if not self._answers:
             raise Away(self.problem)
         try:
             return await self._load(place)
@@ -269,7 +276,7 @@ class Store:
     def _answered(self) -> None:
         if self.problem is not None:
             log.info("redis_up")
-        self.problem = None
+        self.problem, self._answers = None, True
         metrics.REDIS_UP.set(1)
 
     def _failed(self, error: Exception) -> None:
@@ -278,14 +285,14 @@ class Store:
         metrics.REDIS_UP.set(0)
         if self.problem in (None, UNKNOWN):
             log.warning("redis_away", extra={"kind": kind, "error": str(error)[:200]})
-        self.problem = f"{kind}: {str(error)[:100]}"
+        self.problem, self._answers = kind, isinstance(error, ResponseError)
 
 
 KINDS = ("ConnectionError", "TimeoutError", "BusyLoadingError", "ReadOnlyError", "OutOfMemoryError", "ResponseError")
 
 
 def _arguments(batch: Batch) -> list[Any]:
-    arguments: list[Any] = [batch.epoch, int(batch.expects), str(batch.oldest), KEPT_FOR_MS, len(batch.entries)]
+    arguments: list[Any] = [batch.epoch, str(batch.kept), str(batch.oldest), KEPT_FOR_MS, len(batch.entries)]
     for entry in batch.entries:
         arguments += (str(entry.cursor), entry.payload)
     for open_time, row in batch.rows:

@@ -166,7 +166,11 @@ def test_pings_and_messages_are_counted_apart() -> None:
     assert meter().feed(EMPTY_PING * 64 + EMPTY_TEXT * 1_000) is None
 
 
-@pytest.mark.parametrize("bad", [header(0x3, 0), header(0xF, 0), b"\x81\x01x", masked(CLOSE)])
+@pytest.mark.parametrize(
+    "bad",
+    [header(0x3, 0), header(0xF, 0), b"\x81\x01x", masked(CLOSE)],
+    ids=["unknown data", "unknown control", "unmasked", "after a close"],
+)
 def test_where_the_meter_goes_deaf_the_parser_reads_no_further_either(bad: bytes) -> None:
     parser = ServerProtocol(state=State.OPEN)
     one = meter()

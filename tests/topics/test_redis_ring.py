@@ -322,6 +322,36 @@ async def test_a_redis_that_is_killed_and_comes_back_empty_is_given_all_that_is_
         assert await store.load(PLACE) == Past(EPOCH, [event(1), event(2)], [row(1), row(2)])
 
 
+async def test_a_redis_that_comes_back_with_an_older_state_is_given_what_it_lacks(store: Store) -> None:
+    ring = ring_of(store)
+    for seq in range(1, 6):
+        ring.append(*event(seq))
+    await kept(ring)
+
+    async with store._redis.client() as redis:
+        await redis.delete(PLACE.events)
+        for seq in (1, 2, 3):
+            await redis.xadd(PLACE.events, {"d": event(seq).payload}, id=str(event(seq).cursor))
+    ring.append(*event(6))
+    await kept(ring)
+
+    assert [entry.cursor.seq for entry in (await store.load(PLACE)).entries] == [1, 2, 3, 4, 5, 6]
+
+
+async def test_what_somebody_deleted_by_hand_does_not_stop_what_follows(store: Store) -> None:
+    ring = ring_of(store)
+    for seq in range(1, 6):
+        ring.append(*event(seq))
+    await kept(ring)
+
+    async with store._redis.client() as redis:
+        await redis.xdel(PLACE.events, f"{EPOCH}-4", f"{EPOCH}-5")
+    ring.append(*event(6))
+    await kept(ring)
+
+    assert [entry.cursor.seq for entry in (await store.load(PLACE)).entries] == [1, 2, 3, 6]
+
+
 async def test_what_memory_had_to_drop_in_an_outage_is_counted(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -381,6 +411,7 @@ async def test_a_redis_that_takes_no_writes_is_tried_until_it_does(
         ring.append(*event(1))
         await until(lambda: metric("errors_total", kind=kind) > before)
         problem = store.problem
+        assert (await store.load(PLACE)).entries == []  # it can be read from
         await redis.config_set(setting, well)
         await kept(ring)
 

@@ -189,6 +189,22 @@ async def test_a_change_of_epoch_within_the_ring_has_its_gap_in_its_place(start:
     assert reader.messages[1]["from"]["cursor"] == f"{EPOCH_MS - 5}-2"
 
 
+async def test_a_hole_in_the_ring_is_told_where_it_is(start: Start) -> None:
+    ring = MemoryRing(RingBudget())
+    for seq in (1, 2, 5):
+        ring.append(at(seq), b'{"type":"trades","cursor":"%d-%d"}' % (EPOCH_MS, seq))
+
+    resumed = await judge(ring, at(1), lambda: at(5))
+    one = start("trades", ring=ring, past=True)
+    one.restore(EPOCH_MS + 1, await ring.last(9), [])
+    reader = await resume(one, at(1))
+
+    gap = reader.messages[1]
+    assert (resumed.status, resumed.events) == ("partial", 2)
+    assert (types(reader), reader.seqs) == (["trades", "gap", "trades", "caughtUp"], [2, 5, 5])
+    assert (gap["reason"], gap["events"], gap["to"]["cursor"]) == ("RING_TRIMMED", 2, f"{EPOCH_MS}-5")
+
+
 async def test_a_base_client_gets_the_data_and_no_word_it_does_not_know(start: Start, venue: ScriptedVenue) -> None:
     one, _ = await running(start, 2, max_events=3, max_young_events=3)
     await broken(one)
