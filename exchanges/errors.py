@@ -2,7 +2,7 @@
 
     GatewayError
     ├── InvalidMessage, InvalidCommand, ValidationFailed, InvalidTopic     the client's words
-    ├── BadSymbol, UnsupportedExchange, UnsupportedFeature                 no such thing here
+    ├── BadSymbol, BadCursor, UnsupportedExchange, UnsupportedFeature      no such thing here
     ├── NotSubscribed, SubscriptionLimit, RateLimited                      this connection
     ├── UpstreamCapacity, ServerBusy, ShuttingDown                         budgets
     ├── Internal                                                           our bug

@@ -32,7 +32,7 @@ from exchanges.errors import (
 )
 from exchanges.pool import Pool
 from gateway import health, metrics, origins, rest, socket
-from gateway.http import sane_request_id
+from gateway.http import REFUSALS, sane_request_id
 from gateway.limits import Addresses, Door, Proxies, Requests
 from gateway.replies import STATUSES, error_body
 from gateway.settings import LimitSettings, Settings
@@ -163,6 +163,8 @@ async def running(settings: Settings, door: Door) -> AsyncIterator[Gateway]:
     )
     for code in (*STATUSES, NotSubscribed.code, SubscriptionLimit.code):
         metrics.ERRORS.labels(code)  # a rate can be asked of a code from the start on
+    for status in REFUSALS:
+        metrics.REFUSED.labels(status)
     async with AsyncExitStack() as stack:
         for one in exchanges.values():
             stack.push_async_callback(one.venue.close)

@@ -47,6 +47,9 @@ class HttpLimits:
     farewell_seconds: float = 1.0
 
 
+REFUSALS = (400, 408, 413, 414, 431, 503)  # every status with which a request ends here
+
+
 class Refused(Exception):
     """The request is not read any further."""
 

@@ -11,6 +11,7 @@ CODES = [
     ("ValidationFailed", "VALIDATION_ERROR", False),
     ("InvalidTopic", "INVALID_TOPIC", False),
     ("BadSymbol", "BAD_SYMBOL", False),
+    ("BadCursor", "BAD_CURSOR", False),
     ("UnsupportedExchange", "UNSUPPORTED_EXCHANGE", False),
     ("UnsupportedFeature", "UNSUPPORTED_FEATURE", False),
     ("NotSubscribed", "NOT_SUBSCRIBED", False),
