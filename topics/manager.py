@@ -258,8 +258,12 @@ class Manager:
             log.warning("past_unknown", extra={"place": ring.place.events, "error": str(error)})
         if self._running.get(feed_key) is not running:
             return  # nobody wanted it any more
-        ring.begin_with(past)
-        upstream.restore(self._new_epoch(past.epoch), past.entries, past.rows)
+        try:
+            upstream.restore(self._new_epoch(past.epoch), past.entries, past.rows)
+            ring.begin_with(past)
+        except Exception:  # what lies there is not ours, or of another version: the feed begins as any other
+            log.exception("past_unreadable", extra={"place": ring.place.events})
+            upstream.restore(self._new_epoch(), (), ())
         try:
             running.feed = self.exchanges[upstream.exchange].pool.open(upstream.stream, upstream)
         except UpstreamCapacity as error:

@@ -20,6 +20,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
+from exchanges.errors import GatewayError
 from topics import metrics
 from topics.key import Cursor, TopicKey
 from topics.ring import MAX_BYTES, MAX_YOUNG_EVENTS, Entry, Row
@@ -197,9 +198,11 @@ class Store:
             raise Away(self.problem)
         try:
             return await self._load(place)
-        except (RedisError, OSError, ValueError) as error:
+        except (RedisError, OSError) as error:
             self._failed(error)
             raise Away(str(error)) from error
+        except (LookupError, ValueError, GatewayError) as error:  # somebody else's keys
+            raise Away(f"{place.events} is none of ours: {error!r}") from error
 
     async def _load(self, place: Place) -> Past:
         async with self._redis.pipeline(transaction=False) as pipe:

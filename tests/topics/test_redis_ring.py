@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,11 +14,14 @@ from redis.asyncio import Redis
 
 from tests.redis_server import RedisServer, binaries, redis_server
 from tests.topics.ring_contract import EPOCH, MakeRing, RingContract, event, filled, row
+from tests.topics.scripted_venue import EPOCH_MS, SYMBOL, ScriptedPool, ScriptedVenue, exchange, trade
 from topics import store as store_module
 from topics.key import Cursor, TopicKey
+from topics.manager import Manager
 from topics.redis_ring import RedisRing
 from topics.ring import Entry, Ring, RingBudget, Row
 from topics.store import NOTHING, Away, Past, Place, Store, place_of
+from topics.wire import trade_row
 
 PLACE = place_of(TopicKey("scripted", "trades", "BTC/USDT:USDT", (("name", "trade"),)))
 PATIENCE = 5.0
@@ -226,6 +230,37 @@ async def test_the_last_events_are_written_at_the_end(shared: RedisServer, store
     await ending.aclose()
 
     assert len((await store.load(PLACE)).entries) == 5
+
+
+async def test_keys_that_somebody_else_has_written_are_not_read(shared: RedisServer, store: Store) -> None:
+    async with Redis.from_url(shared.url) as redis:
+        await redis.xadd(PLACE.events, {"other": "field"})
+
+        with pytest.raises(Away):
+            await store.load(PLACE)
+
+    assert store.problem is None
+
+
+@pytest.mark.parametrize("payload", [b"no JSON", b'{"data":[{"id":"1"}]}', None])
+async def test_a_feed_begins_as_any_other_where_what_is_kept_cannot_be_read(
+    store: Store, venue: ScriptedVenue, pool: ScriptedPool, caplog: pytest.LogCaptureFixture, payload: bytes | None
+) -> None:
+    manager = Manager({venue.name: await exchange(venue, pool)}, store=store, clock_ms=lambda: EPOCH_MS)
+    key, instrument = manager.resolve("trades", None, SYMBOL, {})
+    ring = ring_of(store, place_of(key))
+    ring.append(Cursor(EPOCH_MS - 1, 1), payload or orjson.dumps({"data": [trade_row(trade(1), SYMBOL)]}))
+    await kept(ring)
+
+    upstream = manager.start(key, instrument)
+    resumed = await upstream.judge(Cursor(EPOCH_MS - 1, 0))
+    await manager.aclose()
+
+    assert resumed.status == ("recovered" if payload is None else "epochChanged")
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == (
+        [] if payload is None else ["past_unreadable"]
+    )
+    caplog.clear()  # this was meant
 
 
 # -- whose it is -------------------------------------------------------------------------------------------------------
