@@ -86,7 +86,8 @@ class Upstream:
         self._due = False
         self._received_ms = 0
         self._waiting: dict[tuple[TopicKey, Subscriber], Waiting] = {}
-        self._joining: set[tuple[TopicKey, Subscriber]] = set()  # their first frame is being read
+        # What they are to have first is being read. Who leaves and asks again meanwhile does so with another wish.
+        self._joining: dict[tuple[TopicKey, Subscriber], Waiting] = {}
         self._asleep: set[tuple[TopicKey, Subscriber]] = set()  # they asked for a pause
         self._tasks: set[asyncio.Task[None]] = set()
         self._events = metrics.EVENTS.labels(exchange, stream.channel)
@@ -188,17 +189,15 @@ class Upstream:
         if not ready or (key, subscriber) in self._asleep:  # who sleeps joins when it wakes
             self._waiting[key, subscriber] = waiting
             return
+        self._joining[key, subscriber] = waiting
         if resumes:
-            self._joining.add((key, subscriber))
             await self._go_on(topic, subscriber, waiting)
             return
         self.settle()
-        self._joining.add((key, subscriber))
         try:
             first = await self.content.first_frame(topic, self.cursor, snapshot=waiting.snapshot, rewind=rewind)
         finally:
-            stays = (key, subscriber) in self._joining
-            self._joining.discard((key, subscriber))
+            stays = self._end_joining((key, subscriber), waiting)
         # No await beyond this point: the frame ends exactly where the stream goes on.
         if not stays:
             return  # it left meanwhile
@@ -223,7 +222,7 @@ class Upstream:
                 place = replay.place
                 frames = await replay.portion(extended=subscriber.extended, newest=newest)
                 # No await from here to where it joins: what is published after the portion comes live.
-                if me not in self._joining:
+                if self._joining.get(me) is not waiting:
                     return  # it left meanwhile
                 if me in self._asleep:
                     self._waiting[me] = replace(waiting, since=place)
@@ -235,7 +234,14 @@ class Upstream:
                     self._tell_caught_up(topic, subscriber)
                     return
         finally:
-            self._joining.discard(me)
+            self._end_joining(me, waiting)
+
+    def _end_joining(self, me: tuple[TopicKey, Subscriber], waiting: Waiting) -> bool:
+        """Whether it was still this wish that was being carried out."""
+        stays = self._joining.get(me) is waiting
+        if stays:
+            del self._joining[me]
+        return stays
 
     def _newest(self) -> Cursor:
         return self.cursor
@@ -276,7 +282,7 @@ class Upstream:
         """No frame after this. ``now`` is loop time."""
         self._asleep.discard((key, subscriber))
         self._waiting.pop((key, subscriber), None)
-        self._joining.discard((key, subscriber))
+        self._joining.pop((key, subscriber), None)
         self.content.topic(key).fanout.remove(subscriber)
         if not self.subscribers:
             self.idle_since = now
@@ -462,7 +468,7 @@ class Upstream:
         while self._flowing and (due := next((one for one in self._waiting if one not in self._asleep), None)):
             (key, subscriber), wish = due, self._waiting.pop(due)
             if wish.since is not None and not isinstance(self.content, Books):
-                self._joining.add(due)
+                self._joining[due] = wish
                 self._run(self._go_on(self.content.topic(key), subscriber, wish))  # it may take its time
                 continue
             try:

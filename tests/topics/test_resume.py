@@ -313,6 +313,26 @@ async def test_who_leaves_between_the_beginning_of_the_feed_and_its_turn_gets_no
     assert (types(reader), one.everyone()) == ([], [])
 
 
+async def test_who_leaves_and_asks_again_before_its_turn_gets_everything_once(
+    start: Start, venue: ScriptedVenue
+) -> None:
+    venue.trades = trades(1, 3)
+    one = start("trades")
+    reader = await resume(one, at(7, EPOCH_MS - 1))
+    gate = asyncio.Event()
+    reader.ready = gate.wait  # type: ignore[assignment, method-assign]
+    await go_live(one)
+
+    one.leave(one.key, reader, 0.0)
+    again = asyncio.create_task(one.join(one.key, reader, since=at(0)))
+    await turns()
+    gate.set()
+    await again
+    await say(one, 4, 4)
+
+    assert (types(reader), reader.ids) == (["trades", "caughtUp", "trades"], [1, 2, 3, 4])
+
+
 async def test_what_was_published_before_an_outage_is_sent_in_it(start: Start, venue: ScriptedVenue) -> None:
     one, _ = await running(start, 3)
     await broken(one)
