@@ -82,7 +82,7 @@ def feed_row(upstream: Upstream, *, node: str) -> dict[str, Any]:
         "state": upstream.state,
         "lastEvent": upstream.last_event_ms,
         "cursor": str(upstream.cursor),
-        "subscribers": upstream.subscribers,
+        "subscribers": len(upstream.audience),
         "owner": node,
     }
 

@@ -168,13 +168,10 @@ class Session:
         self._keys[key] = upstream  # before the await, so that close() takes it along
         metrics.SUBSCRIPTIONS.labels(key.channel).inc()
         if since is not None:
-            echo["resume"] = (await upstream.judge(since)).fields
+            echo["resume"] = (await upstream.audience.judge(since)).fields
         self._about(key, upstream, type="subscribed", **echo)
         snapshot = request.channel != "trades" if request.snapshot is None else request.snapshot
-        await self.writer.ready()  # a batch of deep books goes out as fast as the client takes it
-        if key not in self._keys:
-            return  # it ended meanwhile
-        await upstream.join(key, self.writer, snapshot=snapshot, rewind=request.rewind, since=since)
+        await upstream.audience.join(key, self.writer, snapshot=snapshot, rewind=request.rewind, since=since)
 
     def _unsubscribe(self, request: TopicRequest, **echo: Any) -> None:
         key, _ = self._resolve(request)
@@ -192,7 +189,7 @@ class Session:
         if wait > 0:
             raise RateLimited(f"one snapshot of a topic every {SNAPSHOT_INTERVAL:g} s", retry_after=wait)
         self._snapshots[key] = now
-        await self._keys[key].snapshot(key, self.writer)
+        await self._keys[key].audience.snapshot(key, self.writer)
 
     def _rest(self, command: Rest) -> None:
         """Pause or resume the given topics, or all."""
@@ -204,10 +201,10 @@ class Session:
         for key in keys:
             if command.op == "pause" and key not in self._asleep:
                 self._asleep.add(key)
-                self._keys[key].sleep(key, self.writer)
+                self._keys[key].audience.sleep(key, self.writer)
             elif command.op == "resume" and key in self._asleep:
                 self._asleep.discard(key)
-                self._keys[key].wake(key, self.writer)
+                self._keys[key].audience.wake(key, self.writer)
         if self.writer.extended:
             topics = [{"channel": key.channel, "topic": key.topic} for key in keys]
             self._send(type=f"{command.op.removesuffix('e')}ed", id=command.id, topics=topics)

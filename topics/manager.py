@@ -178,7 +178,7 @@ class Manager:
 
     def leave(self, key: TopicKey, subscriber: Subscriber) -> None:
         if upstream := self._by_topic.get(key):
-            upstream.leave(key, subscriber, asyncio.get_running_loop().time())
+            upstream.audience.leave(key, subscriber, asyncio.get_running_loop().time())
 
     async def run(self) -> None:
         """Once a second: close what nobody watched for the linger time, tell who waits too long."""
@@ -194,7 +194,8 @@ class Manager:
         for feed_key, running in list(self._running.items()):
             upstream = running.upstream
             upstream.check(now)
-            if upstream.idle_since is not None and now - upstream.idle_since >= self._linger:
+            idle_since = upstream.audience.idle_since
+            if idle_since is not None and now - idle_since >= self._linger:
                 log.info("feed_closed", extra={"exchange": feed_key[0], "stream": feed_key[2]})
                 self._close(feed_key)
         metrics.RING_BYTES.set(self.budget.used)
@@ -223,7 +224,7 @@ class Manager:
 
     def _audience(self, exchange: str) -> set[Subscriber]:
         upstreams = [upstream for upstream in self.upstreams() if upstream.exchange == exchange]
-        return {one for upstream in upstreams for _, one in upstream.everyone() if one.extended}
+        return {one for upstream in upstreams for _, one in upstream.audience.everyone if one.extended}
 
     def _stream(self, key: TopicKey, instrument: Instrument) -> Stream:
         return self.exchanges[key.exchange].venue.stream(key.channel, instrument, dict(key.params))

@@ -144,7 +144,7 @@ class Away(Exception):
 class Store:
     """One Redis for all rings of this process."""
 
-    def __init__(self, url: str, *, timeout: float = TIMEOUT) -> None:
+    def __init__(self, url: str, *, timeout: float = TIMEOUT, probe_every: float = PROBE_EVERY) -> None:
         self._redis = Redis.from_url(
             url,
             socket_timeout=timeout,
@@ -152,6 +152,7 @@ class Store:
             retry=Retry(NoBackoff(), 0),  # what failed is written again from the ring, not from a buffer
             legacy_responses=False,
         )
+        self._probe_every = probe_every
         self._script = ""
         self._lacking: dict[Kept, None] = {}
         self._wake, self._tried = asyncio.Event(), asyncio.Event()
@@ -167,7 +168,7 @@ class Store:
                 raise asyncio.CancelledError  # redis-py 8.1 swallows it in the midst of a pipeline
             self._tried.set()
             if self.problem is not None:
-                await asyncio.sleep(PROBE_EVERY)
+                await asyncio.sleep(self._probe_every)
             elif not self._lacking:
                 self._wake.clear()
                 with suppress(TimeoutError):
@@ -246,7 +247,7 @@ class Store:
 
     async def _write(self, rings: Sequence[Kept]) -> None:
         """Raises the first failure that is not about one feed, after taking note of all that succeeded."""
-        batches = [(ring, batch) for ring in rings if (batch := ring.lacking(EVENTS_AT_ONCE)) is not None]
+        batches = [(ring, batch) for ring in rings if (batch := _lacking(ring)) is not None]
         if not batches:
             return
         async with self._redis.pipeline(transaction=False) as pipe:
@@ -292,6 +293,14 @@ class Store:
 
 
 KINDS = ("ConnectionError", "TimeoutError", "BusyLoadingError", "ReadOnlyError", "OutOfMemoryError", "ResponseError")
+
+
+def _lacking(ring: Kept) -> Batch | None:
+    try:
+        return ring.lacking(EVENTS_AT_ONCE)
+    except Exception:  # one ring's failure must not end the keeping of all others
+        log.exception("store_failed", extra={"place": ring.place.events})
+        return None
 
 
 def _arguments(batch: Batch) -> list[Any]:

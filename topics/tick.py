@@ -31,7 +31,8 @@ LINGER_FROM = 0.002  # seconds of a round from which on the loop counts as busy,
 MAX_LINGER = 0.025
 ENOUGH_JOINED = 24 * 1024  # bytes of one write from which on waiting for more saves little
 CATCHING_UP = 0.008  # seconds of a round for those who come back
-OUTBOX_BYTES = 192 * 1024  # of what it missed, given at once to a client that was behind
+OUTBOX_BYTES = 192 * 1024  # of what it missed, at most given at once to a client that was behind
+PORTION_BYTES = 64 * 1024  # of it, from which on the next topic waits until these are taken
 
 
 class Timers(Protocol):
@@ -312,7 +313,7 @@ class Tick:
             mark = fanout.behind.get(seat)
             if mark is None or fanout in seat.asleep:
                 continue
-            if budget <= 0:
+            if budget < OUTBOX_BYTES - PORTION_BYTES:  # what is left may be too little for a topic: it has its turn
                 self._returned[seat] = None
                 break
             missed = fanout.backlog.missed(mark, fanout.now, extended=seat.extended, budget=budget)

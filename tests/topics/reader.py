@@ -136,7 +136,7 @@ def numbers(rows: Sequence[Mapping[str, Any]]) -> list[int]:
 
 async def join(upstream: Upstream, *, snapshot: bool = False, rewind: int = 0, extended: bool = False) -> Reader:
     reader = Reader(extended=extended)
-    await upstream.join(upstream.key, reader, snapshot=snapshot, rewind=rewind)
+    await upstream.audience.join(upstream.key, reader, snapshot=snapshot, rewind=rewind)
     return reader
 
 
@@ -160,7 +160,7 @@ async def live(manager: Manager, channel: Channel = "trades") -> Upstream:
     """The running feed of a topic somebody has."""
     key, instrument = manager.resolve(channel, None, SYMBOL, {})
     upstream = manager.start(key, instrument)
-    await upstream.join(key, Reader(), snapshot=False, rewind=0)
+    await upstream.audience.join(key, Reader(), snapshot=False, rewind=0)
     upstream.on_state("live", "")
     await turns()
     return upstream

@@ -42,7 +42,7 @@ class Market:
     async def join(self, **params: Any) -> Reader:
         key, instrument = self.manager.resolve("orderbook", None, SYMBOL, params)
         reader = Reader()
-        await self.manager.start(key, instrument).join(key, reader, snapshot=True, rewind=0)
+        await self.manager.start(key, instrument).audience.join(key, reader, snapshot=True, rewind=0)
         await turns()
         return reader
 
@@ -159,7 +159,7 @@ async def test_a_snapshot_on_request_is_what_the_next_delta_extends(market: Mark
     reader = await market.join(**DELTA)
     await market.sync()
     await market.change([("100.0", "7.0")])
-    await market.upstream.snapshot(market.manager.resolve("orderbook", None, SYMBOL, DELTA)[0], reader)
+    await market.upstream.audience.snapshot(market.manager.resolve("orderbook", None, SYMBOL, DELTA)[0], reader)
     await market.change([("100.0", "8.0")])
 
     assert client(reader).kinds == ["join", "delta", "join", "delta"]

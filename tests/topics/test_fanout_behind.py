@@ -12,7 +12,7 @@ from topics import metrics
 from topics.frame import frame
 from topics.key import Cursor
 from topics.ring import Row
-from topics.tick import OUTBOX_BYTES
+from topics.tick import OUTBOX_BYTES, PORTION_BYTES
 from topics.topic import Topic
 
 
@@ -194,6 +194,24 @@ def test_what_was_missed_in_many_topics_comes_in_portions(stage: Stage) -> None:
     assert types(slow) == ["trades", "ohlcv", "orderbook"]
     assert len(sizes) == 2
     assert max(sizes) < OUTBOX_BYTES + 1_000
+
+
+@pytest.mark.parametrize(("taken", "together"), [(PORTION_BYTES // 2, True), (PORTION_BYTES, False)])
+def test_a_topic_that_little_room_is_left_for_waits_for_the_next_portion(
+    stage: Stage, taken: int, together: bool
+) -> None:
+    """Else what it could have been given whole would be declared as lost."""
+    slow = stage.reader("orderbook", "trades")
+    stage.stop(slow)
+    stage.send(1, "orderbook")
+    stage.topics["orderbook"].show = lambda: b'{"type":"orderbook","padding":"%b"}' % (b"x" * taken)
+    stage.send(20, padding=6_000)
+    before = slow.pushes
+
+    stage.drain(slow)
+
+    assert (slow.ids, gaps(slow), warnings(slow)) == (list(range(1, 21)), [], [])
+    assert slow.pushes - before == (1 if together else 2)
 
 
 def test_who_stops_again_at_a_portion_gets_the_next_when_it_drains(stage: Stage) -> None:

@@ -49,7 +49,7 @@ class Market:
         reader = Reader(extended=True)
         self.readers.append((reader, rewind, first))
         self.joining.append(
-            asyncio.create_task(self.upstream.join(self.upstream.key, reader, snapshot=False, rewind=rewind))
+            asyncio.create_task(self.upstream.audience.join(self.upstream.key, reader, snapshot=False, rewind=rewind))
         )
         return self.joining[-1]
 
@@ -127,7 +127,9 @@ async def test_who_joins_candles_knows_the_newest_state_of_each_that_changed(
             running.on_events([candle(minute, close=close)], EPOCH_MS)
         elif step == "join":
             readers.append(Reader(extended=True))
-            joining.append(asyncio.create_task(running.join(running.key, readers[-1], snapshot=True, rewind=number)))
+            joining.append(
+                asyncio.create_task(running.audience.join(running.key, readers[-1], snapshot=True, rewind=number))
+            )
         else:
             await turns(number)
     await asyncio.gather(*joining)

@@ -49,7 +49,7 @@ async def subscribe(
 ) -> tuple[Upstream, TopicKey, Reader]:
     key, instrument = resolved(manager, channel, symbol, **params)
     upstream, reader = manager.start(key, instrument), Reader()
-    await upstream.join(key, reader, snapshot=False, rewind=0)
+    await upstream.audience.join(key, reader, snapshot=False, rewind=0)
     return upstream, key, reader
 
 
@@ -208,7 +208,7 @@ async def test_a_book_of_too_many_views_refuses_the_next_and_keeps_the_others(ma
     with pytest.raises(SubscriptionLimit):
         start(manager, "orderbook", levels=30)
 
-    assert upstream.subscribers == MAX_VIEWS + 1
+    assert len(upstream.audience) == MAX_VIEWS + 1
 
 
 async def test_a_refused_start_is_told_to_those_who_asked_and_the_topic_is_gone(
@@ -289,7 +289,7 @@ async def test_who_leaves_a_feed_that_started_again_leaves_that_one(manager: Man
     manager.leave(key, reader)
     manager.check(asyncio.get_running_loop().time() + LINGER + 1)
 
-    assert (again.subscribers, pool.sockets) == (0, 0)
+    assert (len(again.audience), pool.sockets) == (0, 0)
 
 
 async def test_who_waits_too_long_is_told_in_the_round_of_every_second(manager: Manager) -> None:
@@ -357,7 +357,7 @@ async def test_a_change_of_an_exchange_is_told_once_to_each_who_has_a_topic_of_i
     for channel in ("trades", "ohlcv"):
         key, instrument = resolved(manager, channel)
         for one in (reader, base):
-            await manager.start(key, instrument).join(key, one, snapshot=False, rewind=0)
+            await manager.start(key, instrument).audience.join(key, one, snapshot=False, rewind=0)
     pool.connected = 1
     manager.check(0.0)
 

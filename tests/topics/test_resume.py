@@ -23,7 +23,7 @@ def at(seq: int, epoch: int = EPOCH_MS) -> Cursor:
 
 async def resume(upstream: Upstream, since: Cursor, *, extended: bool = True) -> Reader:
     reader = Reader(extended=extended)
-    await upstream.join(upstream.key, reader, since=since)
+    await upstream.audience.join(upstream.key, reader, since=since)
     await turns()
     return reader
 
@@ -63,7 +63,7 @@ def data(reader: Reader) -> list[bytes]:
 async def test_a_cursor_is_judged_by_its_place(start: Start, since: Cursor, status: str, events: int) -> None:
     one, _ = await running(start, 6)
 
-    fields = (await one.judge(since)).fields
+    fields = (await one.audience.judge(since)).fields
 
     assert fields == {"status": status, "from": str(since), "to": f"{EPOCH_MS}-6", "count": events}
 
@@ -74,7 +74,7 @@ async def test_a_cursor_is_judged_by_its_place(start: Start, since: Cursor, stat
 async def test_a_ring_that_does_not_reach_back_gives_a_part(start: Start, seq: int, status: str, events: int) -> None:
     one, _ = await running(start, 6, max_events=3, max_young_events=3)
 
-    resumed = await one.judge(at(seq))
+    resumed = await one.audience.judge(at(seq))
 
     assert (resumed.status, resumed.events) == (status, events)
 
@@ -95,7 +95,7 @@ async def test_a_book_answers_with_its_newest_state(start: Start) -> None:
     one.on_book(book(7), EPOCH_MS)
     await turns()
 
-    resumed = await one.judge(at(1))
+    resumed = await one.audience.judge(at(1))
     reader = await resume(one, at(1))
 
     assert resumed.fields == {"status": "snapshot", "from": f"{EPOCH_MS}-1", "to": f"{EPOCH_MS}-1", "count": 1}
@@ -234,7 +234,7 @@ async def test_a_long_past_comes_in_portions_as_the_client_takes_it(start: Start
         await turns(2)
 
     reader.write, reader.ready = measured, ready  # type: ignore[method-assign]
-    await one.join(one.key, reader, since=at(0))
+    await one.audience.join(one.key, reader, since=at(0))
     await turns()
 
     assert data(reader) == data(witness)
@@ -249,15 +249,15 @@ async def test_who_leaves_in_the_midst_gets_nothing_more(start: Start) -> None:
     one, _ = await running(start, 2 * PORTION_EVENTS)
     reader, gate = Reader(extended=True), asyncio.Event()
     reader.ready = gate.wait  # type: ignore[assignment, method-assign]
-    coming = asyncio.create_task(one.join(one.key, reader, since=at(0)))
+    coming = asyncio.create_task(one.audience.join(one.key, reader, since=at(0)))
     await turns()
 
-    one.leave(one.key, reader, 0.0)
+    one.audience.leave(one.key, reader, 0.0)
     gate.set()
     await coming
     await say(one, 2 * PORTION_EVENTS + 1, 2 * PORTION_EVENTS + 1)
 
-    assert (reader.payloads, len(one.everyone())) == ([], 1)
+    assert (reader.payloads, len(one.audience.everyone)) == ([], 1)
 
 
 async def test_who_pauses_in_the_midst_goes_on_from_there_when_it_wakes(start: Start) -> None:
@@ -270,15 +270,15 @@ async def test_who_pauses_in_the_midst_goes_on_from_there_when_it_wakes(start: S
         await next(times).wait()
 
     reader.ready = ready  # type: ignore[method-assign]
-    coming = asyncio.create_task(one.join(one.key, reader, since=at(0)))
+    coming = asyncio.create_task(one.audience.join(one.key, reader, since=at(0)))
     await turns()
     first = len(reader.ids)
-    one.sleep(one.key, reader)
+    one.audience.sleep(one.key, reader)
     gates[1].set()
     await coming
     await say(one, 2 * PORTION_EVENTS + 1, 2 * PORTION_EVENTS + 1)
     asleep = len(reader.ids)
-    one.wake(one.key, reader)
+    one.audience.wake(one.key, reader)
     await turns(20)
 
     assert 0 < first == asleep < 2 * PORTION_EVENTS
@@ -305,12 +305,12 @@ async def test_who_leaves_between_the_beginning_of_the_feed_and_its_turn_gets_no
     reader.ready = gate.wait  # type: ignore[assignment, method-assign]
     await go_live(one)
 
-    one.leave(one.key, reader, 0.0)
+    one.audience.leave(one.key, reader, 0.0)
     gate.set()
     await turns()
     await say(one, 1, 1)
 
-    assert (types(reader), one.everyone()) == ([], [])
+    assert (types(reader), one.audience.everyone) == ([], [])
 
 
 async def test_who_leaves_and_asks_again_before_its_turn_gets_everything_once(
@@ -323,8 +323,8 @@ async def test_who_leaves_and_asks_again_before_its_turn_gets_everything_once(
     reader.ready = gate.wait  # type: ignore[assignment, method-assign]
     await go_live(one)
 
-    one.leave(one.key, reader, 0.0)
-    again = asyncio.create_task(one.join(one.key, reader, since=at(0)))
+    one.audience.leave(one.key, reader, 0.0)
+    again = asyncio.create_task(one.audience.join(one.key, reader, since=at(0)))
     await turns()
     gate.set()
     await again
@@ -381,7 +381,7 @@ def test_delivered_and_declared_are_all_of_it_whatever_is_published_meanwhile(
         reader, takes = Reader(extended=True), asyncio.Semaphore(1)
         reader.ready = takes.acquire  # type: ignore[assignment, method-assign]
         since = at(max(0, before - behind))
-        coming = asyncio.create_task(one.join(one.key, reader, since=since))
+        coming = asyncio.create_task(one.audience.join(one.key, reader, since=since))
         for step in steps:
             match step:
                 case "publish":

@@ -332,7 +332,7 @@ async def test_what_follows_an_earlier_process_begins_with_a_word_of_it_and_miss
     upstream = await restored(start, kept(1, 3), dense=dense)
     reader = await join(upstream, extended=True)
     resumed = Reader(extended=True)
-    await upstream.join(upstream.key, resumed, since=Cursor(EPOCH_MS - 9, 2))
+    await upstream.audience.join(upstream.key, resumed, since=Cursor(EPOCH_MS - 9, 2))
     venue.answering.clear()
     await go_live(upstream)
     if live_first:
@@ -373,7 +373,7 @@ async def test_a_feed_of_which_nothing_is_kept_begins_as_any_other(start: Start,
 
 async def test_who_asks_what_becomes_of_a_cursor_waits_until_it_can_be_known(start: Start) -> None:
     upstream = start("trades", past=True)
-    asking = asyncio.create_task(upstream.judge(Cursor(EPOCH_MS - 9, 1)))
+    asking = asyncio.create_task(upstream.audience.judge(Cursor(EPOCH_MS - 9, 1)))
     await turns()
     before = asking.done()
 

@@ -39,7 +39,7 @@ class Market:
 
 async def join(upstream: Upstream, *, levels: int = 20, snapshot: bool = True) -> Reader:
     reader = Reader()
-    await upstream.join(topic_key("orderbook", levels=levels), reader, snapshot=snapshot, rewind=0)
+    await upstream.audience.join(topic_key("orderbook", levels=levels), reader, snapshot=snapshot, rewind=0)
     return reader
 
 
@@ -164,7 +164,7 @@ async def test_a_view_rises_also_over_changes_that_nobody_watched(start: Start) 
     upstream = start("orderbook")
     market = await live(upstream)
     reader = await join(upstream)
-    upstream.leave(upstream.key, reader, 1.0)
+    upstream.audience.leave(upstream.key, reader, 1.0)
     for amount in (2, 3):
         market.move(amount)
         await turns()
@@ -233,7 +233,7 @@ async def test_a_snapshot_on_request_is_the_frame_last_published(start: Start) -
     reader = await join(upstream)
     market.move(2)
 
-    await upstream.snapshot(upstream.key, reader)
+    await upstream.audience.snapshot(upstream.key, reader)
     await turns()
 
     assert (best_bids(reader), reader.payloads[-1]) == ([1.0, 2.0, 2.0], reader.payloads[-2])

@@ -8,9 +8,10 @@ from exchanges.errors import SubscribeFailed, VenueUnavailable
 from tests.topics.conftest import Start
 from tests.topics.distant_ring import DistantRing
 from tests.topics.reader import Reader, broken, go_live, join, say, turns
-from tests.topics.scripted_venue import EPOCH_MS, ScriptedVenue, trade, trades
+from tests.topics.scripted_venue import EPOCH_MS, ScriptedVenue, book, trade, trades
+from topics.audience import UNREACHABLE_AFTER
 from topics.ring import RingBudget
-from topics.upstream import UNREACHABLE_AFTER, Upstream
+from topics.upstream import Upstream
 
 
 async def test_two_that_wait_are_let_in_with_what_each_asked_for(start: Start, venue: ScriptedVenue) -> None:
@@ -28,11 +29,11 @@ async def test_who_leaves_while_waiting_gets_nothing(start: Start, venue: Script
     upstream = start("trades")
     reader = await join(upstream, rewind=3)
 
-    upstream.leave(upstream.key, reader, 5.0)
+    upstream.audience.leave(upstream.key, reader, 5.0)
     await go_live(upstream)
     await say(upstream, 4, 4)
 
-    assert (reader.payloads, upstream.subscribers) == ([], 0)
+    assert (reader.payloads, len(upstream.audience)) == ([], 0)
 
 
 async def test_who_left_gets_nothing_more(start: Start) -> None:
@@ -41,7 +42,7 @@ async def test_who_left_gets_nothing_more(start: Start) -> None:
     reader, other = await join(upstream), await join(upstream)
     await say(upstream, 1, 1)
 
-    upstream.leave(upstream.key, reader, 5.0)
+    upstream.audience.leave(upstream.key, reader, 5.0)
     await say(upstream, 2, 2)
 
     assert (reader.ids, other.ids) == ([1], [1, 2])
@@ -52,11 +53,11 @@ async def test_an_upstream_is_idle_from_the_moment_the_last_one_leaves(start: St
     await go_live(upstream)
     first, second = await join(upstream), await join(upstream)
 
-    upstream.leave(upstream.key, first, 5.0)
-    with_one = upstream.idle_since
-    upstream.leave(upstream.key, second, 6.0)
+    upstream.audience.leave(upstream.key, first, 5.0)
+    with_one = upstream.audience.idle_since
+    upstream.audience.leave(upstream.key, second, 6.0)
 
-    assert (with_one, upstream.idle_since, upstream.subscribers) == (None, 6.0, 0)
+    assert (with_one, upstream.audience.idle_since, len(upstream.audience)) == (None, 6.0, 0)
 
 
 async def test_a_snapshot_on_request_comes_after_the_frames_before_it(start: Start, venue: ScriptedVenue) -> None:
@@ -66,7 +67,7 @@ async def test_a_snapshot_on_request_comes_after_the_frames_before_it(start: Sta
     reader, other = await join(upstream), await join(upstream)
 
     upstream.on_events([trade(3)], EPOCH_MS)
-    await upstream.snapshot(upstream.key, reader)
+    await upstream.audience.snapshot(upstream.key, reader)
     await say(upstream, 4, 4)
 
     assert (reader.ids, reader.seqs) == ([3, 1, 2, 3, 4], [2, 2, 3])
@@ -78,7 +79,7 @@ async def test_there_is_no_snapshot_before_there_is_a_state(start: Start) -> Non
     reader = await join(upstream)
 
     with pytest.raises(VenueUnavailable) as caught:
-        await upstream.snapshot(upstream.key, reader)
+        await upstream.audience.snapshot(upstream.key, reader)
 
     assert caught.value.retryable
 
@@ -97,7 +98,7 @@ async def test_who_waits_too_long_is_told_once_and_stays(start: Start) -> None:
     assert [(key, error.code, error.retryable, gone) for key, error, gone in reader.errors] == [
         (upstream.key, "UPSTREAM_ERROR", True, False)
     ]
-    assert upstream.subscribers == 1
+    assert len(upstream.audience) == 1
 
 
 async def test_a_refusal_is_told_to_those_who_wait_and_to_those_who_joined(
@@ -123,15 +124,15 @@ async def test_who_leaves_while_its_first_frame_is_read_gets_nothing(start: Star
     upstream = start("trades", ring=DistantRing(RingBudget()))
     await go_live(upstream)
     reader = Reader()
-    joining = asyncio.create_task(upstream.join(upstream.key, reader, snapshot=False, rewind=3))
+    joining = asyncio.create_task(upstream.audience.join(upstream.key, reader, snapshot=False, rewind=3))
     await turns(1)
 
-    counted = upstream.subscribers
-    upstream.leave(upstream.key, reader, 5.0)
+    counted = len(upstream.audience)
+    upstream.audience.leave(upstream.key, reader, 5.0)
     await joining
     await say(upstream, 4, 4)
 
-    assert (counted, upstream.subscribers, upstream.idle_since, reader.payloads) == (1, 0, 5.0, [])
+    assert (counted, len(upstream.audience), upstream.audience.idle_since, reader.payloads) == (1, 0, 5.0, [])
 
 
 async def test_who_leaves_while_others_are_let_in_is_not_let_in_any_more(start: Start, venue: ScriptedVenue) -> None:
@@ -143,10 +144,10 @@ async def test_who_leaves_while_others_are_let_in_is_not_let_in_any_more(start: 
         await turns(1)
     await turns(1)
 
-    upstream.leave(upstream.key, second, 5.0)
+    upstream.audience.leave(upstream.key, second, 5.0)
     await turns(12)
 
-    assert (first.ids, second.payloads, upstream.subscribers) == ([1, 2, 3], [], 1)
+    assert (first.ids, second.payloads, len(upstream.audience)) == ([1, 2, 3], [], 1)
 
 
 async def test_a_refusal_while_a_first_frame_is_read_is_told_and_ends_the_subscription(
@@ -156,13 +157,13 @@ async def test_a_refusal_while_a_first_frame_is_read_is_told_and_ends_the_subscr
     upstream = start("trades", ring=DistantRing(RingBudget()))
     await go_live(upstream)
     reader = Reader()
-    joining = asyncio.create_task(upstream.join(upstream.key, reader, snapshot=False, rewind=3))
+    joining = asyncio.create_task(upstream.audience.join(upstream.key, reader, snapshot=False, rewind=3))
     await turns(1)
 
     upstream.on_refused(SubscribeFailed("no more"))
     await joining
 
-    assert ([gone for _, _, gone in reader.errors], reader.payloads, upstream.subscribers) == ([True], [], 0)
+    assert ([gone for _, _, gone in reader.errors], reader.payloads, len(upstream.audience)) == ([True], [], 0)
 
 
 async def test_who_left_is_not_told_of_a_refusal(start: Start) -> None:
@@ -171,7 +172,7 @@ async def test_who_left_is_not_told_of_a_refusal(start: Start) -> None:
     left, stayed = await join(upstream), await join(upstream)
     await say(upstream, 1, 1)
 
-    upstream.leave(upstream.key, left, 5.0)
+    upstream.audience.leave(upstream.key, left, 5.0)
     upstream.on_refused(SubscribeFailed("no more"))
 
     assert (left.errors, len(stayed.errors)) == ([], 1)
@@ -189,3 +190,60 @@ async def test_who_joined_before_the_first_live_event_is_behind_from_where_the_s
     (topic,) = upstream.content.topics()
     assert topic.fanout.now.cursor == upstream.cursor
     assert upstream.cursor.seq == 1
+
+
+# -- who takes nothing at the moment -----------------------------------------------------------------------------------
+
+
+async def test_who_takes_nothing_gets_its_first_frame_when_it_does_and_holds_up_nobody(
+    start: Start, venue: ScriptedVenue
+) -> None:
+    venue.trades = trades(1, 3)
+    upstream = start("trades")
+    stalled, gate = Reader(), asyncio.Event()
+    stalled.ready = gate.wait  # type: ignore[assignment, method-assign]
+    coming = asyncio.create_task(upstream.audience.join(upstream.key, stalled, rewind=2))
+    quick = await join(upstream, rewind=2)
+
+    await go_live(upstream)
+    await say(upstream, 4, 4)
+    before = stalled.ids
+    gate.set()
+    await coming
+    await say(upstream, 5, 5)
+
+    assert quick.ids == [2, 3, 4, 5]
+    assert (before, stalled.ids) == ([], [3, 4, 5])
+
+
+async def test_who_takes_nothing_when_a_feed_goes_live_is_not_pushed_anything(
+    start: Start, venue: ScriptedVenue
+) -> None:
+    venue.trades = trades(1, 3)
+    upstream = start("trades")
+    stalled, gate = await join(upstream, rewind=2), asyncio.Event()
+    stalled.ready = gate.wait  # type: ignore[assignment, method-assign]
+
+    await go_live(upstream)
+    before = stalled.pushes
+    gate.set()
+    await turns()
+
+    assert (before, stalled.ids) == (0, [2, 3])
+
+
+async def test_a_full_frame_on_request_waits_until_it_is_taken(start: Start) -> None:
+    upstream = start("orderbook")
+    upstream.on_book(book(7), EPOCH_MS)
+    await turns()
+    reader, gate = await join(upstream, snapshot=False), asyncio.Event()
+    reader.ready = gate.wait  # type: ignore[assignment, method-assign]
+
+    asking = [asyncio.create_task(upstream.audience.snapshot(upstream.key, reader)) for _ in range(3)]
+    await turns()
+    before = reader.pushes
+    gate.set()
+    await asyncio.gather(*asking)
+    await turns()
+
+    assert (before, len(reader.payloads)) == (0, 3)
