@@ -165,6 +165,7 @@ class Session:
         if len(self._keys) >= limit:
             raise SubscriptionLimit(f"a connection has at most {limit} subscriptions", limit=limit)
         upstream = self._gateway.manager.start(key, instrument)
+        key = upstream.content.topic(key).key  # one for all clients, not one for each
         self._keys[key] = upstream  # before the await, so that close() takes it along
         metrics.SUBSCRIPTIONS.labels(key.channel).inc()
         if since is not None:

@@ -72,12 +72,12 @@ async def slow_client(url: str) -> AsyncIterator[Witness]:
 
 
 @asynccontextmanager
-async def polite_client(url: str) -> AsyncIterator[Witness]:
+async def polite_client(url: str, topics: Sequence[dict[str, Any]] = TOPICS) -> AsyncIterator[Witness]:
     """One that reads all the time, whatever the others do."""
     async with processes.client(url) as client:
         one = Witness(client)
         await one.send(op="hello")
-        await subscribe(one, TOPICS)
+        await subscribe(one, topics)
         reading = asyncio.create_task(read_on(one))
         yield one
         assert not reading.done()
@@ -150,6 +150,8 @@ async def test_who_never_reads_is_cut_with_a_reset_and_a_polite_client_misses_no
     simulator_url: str, hello: bool
 ) -> None:
     with processes.gateway(simulator_url, limits__stall="1") as url:
+        async with polite_client(url):
+            pass  # the feeds have begun, and what their beginnings had to make up for is not the slow client's doing
         async with polite_client(url) as polite, slow_client(url) as slow, httpx2.AsyncClient(base_url=url) as http:
             if hello:
                 await slow.send(op="hello")
