@@ -29,7 +29,7 @@ run: $(READY) ## the same gateway against the real exchanges
 	@$(BIN)/market-gateway serve
 
 test: $(READY) ## the whole test suite
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -q -n 2 --no-loadscope-reorder
 
 check: $(READY) ## format, lint, types, then the tests: what CI runs
 	$(BIN)/ruff format --check .

@@ -1,18 +1,26 @@
-"""How the suite is shared out among processes (``pytest -n 2 --dist loadgroup``): a file stays together.
+"""How the suite is shared out among processes (``pytest -n 2 --no-loadscope-reorder``): a file stays together.
 
-Everything that starts processes is one group, and the first: two such tests at once would starve each other.
+Everything that starts processes is one part, and the first to be given out: two such tests at once would starve each
+other. (xdist has groups for this, which pytest 9 does not let it name.)
 """
 
-from pathlib import Path
+from typing import Any
 
 import pytest
 
-SYSTEM = Path(__file__).parent / "system"
+SYSTEM = "tests/system/"
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        group = "system" if SYSTEM in item.path.parents else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: SYSTEM not in item.path.parents)
+    items.sort(key=lambda item: not item.nodeid.startswith(SYSTEM))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Sharing(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return SYSTEM if nodeid.startswith(SYSTEM) else nodeid.partition("::")[0]
+
+    return Sharing(config, log)

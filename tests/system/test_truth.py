@@ -34,7 +34,8 @@ async def test_the_book_ends_true_and_every_trade_is_in_the_ledger_once(
     async with processes.client(gateway_url) as client:
         await client.send(op="subscribe", channel="trades", rewind=20, **topic, params=params)
         await client.send(op="subscribe", channel="orderbook", **topic, params={**params, "levels": levels})
-        await client.expect(type="orderbook")
+        while not client.received(type="orderbook") or len(trades_of(client)) < 5:
+            await client.next()
         reading = asyncio.create_task(keep_reading(client))
         await control.post("/control/freeze", json={"frozen": True})
         try:
@@ -50,11 +51,15 @@ async def test_the_book_ends_true_and_every_trade_is_in_the_ledger_once(
         finally:
             await control.post("/control/freeze", json={"frozen": False})
             reading.cancel()
-    shown = [trade for frame in client.received(type="trades") for trade in frame["data"]]
+    shown = trades_of(client)
     facts = {(float(row["price"]), row["taker_side"], row["timestamp_ms"]) for row in ledger}
     assert len(shown) >= 5
     assert len({trade["id"] for trade in shown}) == len(shown)
     assert {(trade["price"], trade["side"], trade["timestamp"]) for trade in shown} <= facts
+
+
+def trades_of(client: Client) -> list[dict[str, Any]]:
+    return [trade for frame in client.received(type="trades") for trade in frame["data"]]
 
 
 def numbers(levels: list[list[str]]) -> list[list[float]]:
