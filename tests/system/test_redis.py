@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from redis.asyncio import Redis
 
 from tests.redis_server import RedisServer, binaries, redis_server
 from tests.system import processes
@@ -59,6 +60,17 @@ async def follow_for_a_while(url: str) -> dict[tuple[str, str], dict[str, Any]]:
         return {name(topic): frames(client, topic)[-1] for topic in TOPICS}
 
 
+async def until_kept(server: RedisServer, seen: dict[tuple[str, str], dict[str, Any]]) -> None:
+    """Until Redis has the events that a client has seen."""
+    missing = {tuple(map(int, event["cursor"].split("-"))) for event in seen.values()}
+    async with Redis.from_url(server.url, legacy_responses=False) as redis:
+        while missing:
+            for key in await redis.keys("*:events"):
+                ((id, _),) = await redis.xrevrange(key, count=1)
+                top = tuple(map(int, id.split(b"-")))
+                missing = {one for one in missing if one[0] != top[0] or one > top}
+
+
 @pytest.mark.parametrize("end", ["told to stop", "killed"])
 async def test_a_restart_keeps_trades_candles_and_their_cursors(
     simulator_url: str, server: RedisServer, end: str
@@ -66,7 +78,8 @@ async def test_a_restart_keeps_trades_candles_and_their_cursors(
     with processes.gateway(simulator_url, redis_url=server.url) as url:
         seen = await follow_for_a_while(url)
         if end == "killed":
-            await asyncio.sleep(1.0)  # all but the last second is kept
+            async with asyncio.timeout(1.0):  # all but the last second is kept
+                await until_kept(server, seen)
             processes.RUNNING[url].kill()
     with processes.gateway(simulator_url, redis_url=server.url) as url:
         async with processes.client(url) as client, httpx2.AsyncClient(base_url=url) as http:
