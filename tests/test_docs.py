@@ -17,6 +17,7 @@ from gateway.settings import LimitSettings, Settings
 from gateway.state import VERSION
 from topics import key
 from topics import metrics as topic_metrics
+from topics.tally import Tallies
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -138,9 +139,10 @@ def test_every_metric_is_in_the_operators_table_with_its_labels() -> None:
     counted = {}
     for module in (metrics, topic_metrics, gateway_metrics):
         for metric in vars(module).values():
-            if isinstance(metric, Counter | Gauge):
-                name = metric.describe()[0].name
-                counted[name + "_total" * isinstance(metric, Counter)] = ", ".join(metric._labelnames)
+            if isinstance(metric, Counter | Gauge | Tallies):
+                family = metric.describe()[0]
+                labels = family._labelnames if isinstance(metric, Tallies) else metric._labelnames
+                counted[family.name + "_total" * (family.type == "counter")] = ", ".join(labels)
     documented = {row[0].strip("`"): row[1] for row in table(section("docs/operate.md", "Metrics"))}
     assert documented == counted
 

@@ -4,10 +4,12 @@ from math import nan
 
 from prometheus_client import Counter, Gauge
 
+from topics.tally import Tallies
+
 FEEDS = Gauge("gateway_feeds", "Running upstream subscriptions", ["exchange", "channel"])
 TOPICS = Gauge("gateway_topics", "Topics with a running upstream", ["exchange", "channel"])
-EVENTS = Counter("gateway_events_published", "Events given a cursor", ["exchange", "channel"])
-FRAMES = Counter("gateway_frames_encoded", "Data frames encoded", ["exchange", "channel"])
+EVENTS = Tallies("gateway_events_published", "Events given a cursor", ["exchange", "channel"])
+FRAMES = Tallies("gateway_frames_encoded", "Data frames encoded", ["exchange", "channel"])
 DUPLICATES = Counter("gateway_duplicates_dropped", "Trades seen before", ["exchange"])
 PRIME_FAILURES = Counter(
     "gateway_prime_failures", "Histories and backfills that could not be fetched", ["exchange", "channel"]
@@ -25,6 +27,6 @@ REDIS_ERRORS = Counter("gateway_redis_errors", "Failures of Redis", ["kind"])
 STORED = Counter("gateway_redis_events_stored", "Events written to Redis")
 UNSTORED = Counter("gateway_redis_events_unstored", "Events dropped from memory before Redis could take them")
 FENCED = Counter("gateway_redis_writes_fenced", "Writes refused because a later owner has written")
-WRITES = Counter("gateway_writes", "Writes to websocket clients")
-BYTES_OUT = Counter("gateway_bytes_out", "Bytes written to websocket clients")
+WRITES = Tallies("gateway_writes", "Writes to websocket clients")
+BYTES_OUT = Tallies("gateway_bytes_out", "Bytes written to websocket clients")
 LAGGED = Counter("gateway_clients_lagged", "Times that a client which had fallen behind lost something by it")

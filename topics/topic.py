@@ -35,7 +35,7 @@ class Topic:
         beside: Mapping[str, Any] | None = None,
     ) -> bytes:
         """``data`` as a data frame's JSON, for the ring or for one client; ``beside`` are further fields of it."""
-        self._encoded.inc()
+        self._encoded.count += 1
         return self._encoder.encode(
             cursor, data, event_ms=event_ms, received_ms=received_ms, now_ms=self._clock_ms(), beside=beside
         )

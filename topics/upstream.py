@@ -234,7 +234,7 @@ class Upstream:
         while more:
             self.cursor = self._next()
             more = self.content.publish(self.cursor, self._received_ms)
-            self._events.inc()
+            self._events.count += 1
 
     def _begin_epoch(self) -> None:
         """The stream went on before it was asked what was missed: nothing was, as far as its own proof goes."""
