@@ -1,6 +1,7 @@
 """The composition root: settings → venues, manager and doors, and the order in which they start and stop."""
 
 import asyncio
+import gc
 import ipaddress
 import logging
 import time
@@ -182,6 +183,8 @@ async def running(settings: Settings, door: Door) -> AsyncIterator[Gateway]:
             tasks.append(asyncio.create_task(store.run()))
         stack.push_async_callback(stop, tasks)
         await first_catalogues(exchanges)
+        gc.collect()
+        gc.freeze()  # catalogues and code stay for good: looking through them all holds up everybody
         log.info("started", extra={"node": gateway.node, "exchanges": ",".join(exchanges)})
         yield gateway
         gateway.draining = True

@@ -29,6 +29,7 @@ Place = tuple[TopicKey, Subscriber]
 class Source(Protocol):
     """The feed, as its audience sees it."""
 
+    key: TopicKey
     exchange: str
     content: Trades | Candles | Books
     cursor: Cursor
@@ -59,6 +60,7 @@ class Audience:
         self._source = source
         self._tick = tick
         self.idle_since: float | None = asyncio.get_running_loop().time()  # no subscriber since; None: it has some
+        self._replay = None if isinstance(source.content, Books) else Replay(source.key, source.content.ring)
         self._waiting: dict[Place, Wish] = {}
         # What they are to have first is being read. Who leaves and asks again meanwhile does so with another wish.
         self._joining: dict[Place, Wish] = {}
@@ -224,21 +226,21 @@ class Audience:
     async def _go_on(self, topic: Topic, subscriber: Subscriber, wish: Wish, since: Cursor) -> None:
         """Send what was published since, in portions."""
         source, me = self._source, (topic.key, subscriber)
-        assert not isinstance(source.content, Books)
-        replay = Replay(topic.key, source.content.ring, since)
+        assert self._replay is not None
+        place = since
         while True:
             await subscriber.ready()
-            if not self._stays(me, wish, at=replay.place):
+            if not self._stays(me, wish, at=place):
                 return
             source.settle()
-            place = replay.place
-            frames = await replay.portion(extended=subscriber.extended, newest=self._newest)
+            frames, until = await self._replay.portion(place, extended=subscriber.extended, newest=self._newest)
             # No await from here to where it joins: what is published after the portion comes live.
             if not self._stays(me, wish, at=place):
                 return
+            place = until
             if frames:
                 self._tick.push(subscriber, frames)
-            if replay.place >= source.cursor:
+            if place >= source.cursor:
                 topic.fanout.add(subscriber)
                 self._tell_caught_up(topic, subscriber)
                 return

@@ -4,7 +4,7 @@ A ring answers for as far back as it reaches; where it does not reach, or where 
 stands in the place of what is missing. Nothing is sent here: ``upstream.py`` does that, and joins who came to the end.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 from topics.frame import frame
@@ -14,6 +14,7 @@ from topics.wire import is_gap, skipped_json
 
 PORTION_EVENTS = 500
 PORTION_BYTES = 192 * 1024  # given to a client before it is waited for
+PORTIONS_KEPT = 16
 
 ResumeStatus = Literal["recovered", "partial", "lost", "epochChanged", "ahead", "snapshot"]
 
@@ -51,45 +52,66 @@ async def judge(ring: Ring, since: Cursor, newest: Callable[[], Cursor]) -> Resu
     return Resume(status, since, until, len(entries))
 
 
-class Replay:
-    """One subscriber's way from ``since`` to the newest event."""
+class Portion(NamedTuple):
+    """Frames to be sent again, and the last event in them."""
 
-    def __init__(self, key: TopicKey, ring: Ring, since: Cursor) -> None:
+    frames: bytes
+    until: Cursor
+
+
+class Replay:
+    """One feed's past, as it is sent again.
+
+    A crowd that comes back at once asks from the same few places: who asks from the same one, before anything new was
+    published, is given the same bytes.
+    """
+
+    def __init__(self, key: TopicKey, ring: Ring) -> None:
         self._key = key
         self._ring = ring
-        self.place = since  # what the subscriber has had
+        self._made: dict[tuple[Cursor, bool], Portion] = {}
+        self._newest: Cursor | None = None  # when those were made
 
-    async def portion(self, *, extended: bool, newest: Callable[[], Cursor]) -> bytes:
-        """The next frames; none are left when ``place`` is the newest event.
+    async def portion(self, place: Cursor, *, extended: bool, newest: Callable[[], Cursor]) -> Portion:
+        """What comes after ``place``; it ends at the newest event if nothing comes after that.
 
-        ``extended``: the subscriber knows what a gap is. What was published before this returns is in it, or comes in
-        the next portion.
+        ``extended``: who asks knows what a gap is. What was published before this returns is in it, or comes in the
+        next portion.
         """
-        entries = await self._ring.since(self.place, PORTION_EVENTS)
+        self._forget_old(newest())
+        if (made := self._made.get((place, extended))) is not None:
+            return made
+        entries = await self._ring.since(place, PORTION_EVENTS)
         if entries is None:
             entries = (await self._ring.last(MAX_YOUNG_EVENTS))[:PORTION_EVENTS]
-        frames, size = list[bytes](), 0
+        self._forget_old(newest())
+        portion = self._made[place, extended] = self._make(place, entries, newest(), extended=extended)
+        return portion
+
+    def _forget_old(self, newest: Cursor) -> None:
+        if newest != self._newest or len(self._made) >= PORTIONS_KEPT:
+            self._made.clear()
+            self._newest = newest
+
+    def _make(self, place: Cursor, entries: Sequence[Entry], newest: Cursor, *, extended: bool) -> Portion:
+        frames, size, at = list[bytes](), 0, place
         for entry in entries:
             if size >= PORTION_BYTES:
                 break
-            if extended and not self._follows(entry):
-                frames.append(self._gap(entry.cursor))
+            if extended and not _follows(at, entry):
+                frames.append(frame(skipped_json(self._key, at, entry.cursor)))
             if extended or not is_gap(entry.payload):
                 frames.append(frame(entry.payload))
                 size += len(frames[-1])
-            self.place = entry.cursor
-        until = newest()
-        if not entries and self.place < until:  # the feed began anew, and has said nothing yet
-            frames.append(self._gap(until) if extended else b"")
-            self.place = until
-        return b"".join(frames)
+            at = entry.cursor
+        if not entries and at < newest:  # the feed began anew, and has said nothing yet
+            frames += [frame(skipped_json(self._key, at, newest))] if extended else []
+            at = newest
+        return Portion(b"".join(frames), at)
 
-    def _follows(self, entry: Entry) -> bool:
-        """Nothing is missing between ``place`` and it, or it says itself that there is."""
-        if entry.cursor.epoch != self.place.epoch:
-            return is_gap(entry.payload)
-        return entry.cursor.seq == self.place.seq + 1
 
-    def _gap(self, until: Cursor) -> bytes:
-        """From ``place`` to the event at ``until``."""
-        return frame(skipped_json(self._key, self.place, until))
+def _follows(place: Cursor, entry: Entry) -> bool:
+    """Nothing is missing between the two, or the entry says itself that there is."""
+    if entry.cursor.epoch != place.epoch:
+        return is_gap(entry.payload)
+    return entry.cursor.seq == place.seq + 1
