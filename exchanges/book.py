@@ -52,6 +52,10 @@ class BookSide:
         """What is there at ``price``; 0: nothing."""
         return self._amounts.get(price, 0.0)
 
+    def levels(self) -> list[Level]:
+        """All there are, in no order."""
+        return [level for level in self._amounts.items() if level[1]]
+
     def apply(self, levels: Sequence[Level]) -> None:
         """Set each level; an amount of 0 removes it, and removing what is not there is normal."""
         amounts, window, edge, is_bid = self._amounts, self._window, self._edge, self._is_bid

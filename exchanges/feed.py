@@ -57,8 +57,11 @@ class Listener(Protocol):
 
     def on_events(self, events: Sequence[Trade | VoidTrade | Candle], received_ms: int) -> None: ...
 
-    def on_book(self, book: OrderBook, received_ms: int) -> None:
-        """``book`` has changed and is proven. It is the feed's own, and changes again with the next call."""
+    def on_book(self, book: OrderBook, received_ms: int, event: BookSnapshot | BookDelta | None = None) -> None:
+        """``book`` has changed and is proven. It is the feed's own, and changes again with the next call.
+
+        ``event`` is what changed it since the last call, None if that was more than one.
+        """
         ...
 
     def on_state(self, state: State, reason: str, *, attempt: int = 0, retry_in: float | None = None) -> None:
@@ -280,11 +283,11 @@ class Feed:
             self._resync(error, keep=[event] if isinstance(error, SequenceGap) else ())
             return
         if book is not None and (self._sync.joined or self.stream.snapshot is None):
-            self._publish(book, received_ms)
+            self._publish(book, received_ms, event)
 
-    def _publish(self, book: OrderBook, received_ms: int) -> None:
+    def _publish(self, book: OrderBook, received_ms: int, event: BookSnapshot | BookDelta | None = None) -> None:
         self._live("")
-        self.listener.on_book(book, received_ms)
+        self.listener.on_book(book, received_ms, event)
 
     def _begin_sync(self, pause: float = 0.0) -> None:
         self._sync = BookSync(texts=self.stream.texts if self.listener.exact else None)

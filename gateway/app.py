@@ -38,9 +38,9 @@ from gateway.limits import Addresses, Door, Proxies, Requests
 from gateway.replies import STATUSES, error_body
 from gateway.settings import LimitSettings, Settings
 from gateway.state import VERSION, Gateway
+from topics.cluster import Cluster
 from topics.history import History
 from topics.manager import Exchange, Manager
-from topics.store import Store
 
 log = logging.getLogger("gateway.app")
 
@@ -141,10 +141,10 @@ async def running(settings: Settings, door: Door) -> AsyncIterator[Gateway]:
     """Everything behind the doors, started; stopped on leaving, in the opposite order."""
     exchanges = {name: exchange(name, settings) for name in settings.exchanges}
     redis_url = settings.redis_url.get_secret_value()
-    store = Store(redis_url) if redis_url else None
+    cluster = Cluster(redis_url, settings.node, clock_ms=clock_ms) if redis_url else None
     manager = Manager(
         exchanges,
-        store=store,
+        cluster=cluster,
         default_exchange=settings.default_exchange,
         linger=settings.limits.linger,
         max_feeds=settings.limits.feeds,
@@ -170,8 +170,9 @@ async def running(settings: Settings, door: Door) -> AsyncIterator[Gateway]:
         for one in exchanges.values():
             stack.push_async_callback(one.venue.close)
             stack.push_async_callback(one.pool.aclose)
-        if store is not None:
-            stack.push_async_callback(store.aclose)
+        if cluster is not None:
+            cluster.start()
+            stack.push_async_callback(cluster.aclose)
         stack.push_async_callback(manager.aclose)
         if not settings.loopback:
             host, _, port = settings.metrics.bind.rpartition(":")
@@ -179,8 +180,6 @@ async def running(settings: Settings, door: Door) -> AsyncIterator[Gateway]:
             stack.callback(server.shutdown)
         tasks = [asyncio.create_task(one.catalogue.run()) for one in exchanges.values()]
         tasks += [asyncio.create_task(manager.run()), asyncio.create_task(sweep(gateway))]
-        if store is not None:
-            tasks.append(asyncio.create_task(store.run()))
         stack.push_async_callback(stop, tasks)
         await first_catalogues(exchanges)
         gc.collect()

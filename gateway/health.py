@@ -33,8 +33,8 @@ async def readyz(request: Request) -> Response:
 def reasons_not_ready(manager: Manager) -> list[str]:
     conditions = {name: exchange.condition for name, exchange in manager.exchanges.items()}
     reasons = [f"{name}: {condition.reason}" for name, condition in conditions.items() if condition.reason]
-    if manager.store is not None and manager.store.problem is not None:
-        reasons.append(f"redis: {manager.store.problem}")
+    if manager.cluster is not None and (problem := manager.cluster.store.problem) is not None:
+        reasons.append(f"redis: {problem}")
     return reasons
 
 
@@ -83,7 +83,7 @@ def feed_row(upstream: Upstream, *, node: str) -> dict[str, Any]:
         "lastEvent": upstream.last_event_ms,
         "cursor": str(upstream.cursor),
         "subscribers": len(upstream.audience),
-        "owner": node,
+        "owner": upstream.owner or node,
     }
 
 

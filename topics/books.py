@@ -10,10 +10,13 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from exchanges.book import LevelTexts, OrderBook, ReadTexts
 from exchanges.errors import UNREADABLE, GatewayError, SubscriptionLimit
-from exchanges.events import BookSnapshot
+from exchanges.events import BookDelta, BookSnapshot
+from exchanges.feed import BOOK_FAULTS
 from topics import metrics
 from topics.book_frames import Newest
+from topics.book_log import BookLog, BookReader
 from topics.key import Cursor, TopicKey
+from topics.ring import Entry
 from topics.topic import Topic
 from topics.view import Timers, View
 
@@ -33,6 +36,8 @@ class Books:
         make_topic: Callable[[TopicKey], Topic],
         *,
         read_texts: ReadTexts | None = None,
+        log: BookLog | None = None,
+        reader: BookReader | None = None,
         fetch: Callable[[], Awaitable[BookSnapshot]] | None = None,
         settle: Callable[[], None] = lambda: None,
         resync: Callable[[], None] = lambda: None,
@@ -42,10 +47,12 @@ class Books:
 
         Args:
             read_texts: the stream's ``texts``; None: no view in delta mode can show anything.
+            log, reader: where there are other nodes, what they follow the book by, and what it is followed by here.
             fetch: a book by REST, as deep as the venue gives.
             settle: gives a state that has no cursor yet one, by ``publish``, before it returns.
             resync: has the feed sync the book afresh, for whoever wants what cannot be had otherwise.
         """
+        self.log, self._reader = log, reader
         self._newest = Newest()
         self._make_topic = make_topic
         self._read_texts, self._fetch = read_texts, fetch
@@ -83,12 +90,41 @@ class Books:
         """The view of a topic that there is."""
         return self._views[key]
 
+    def hear(self, event: BookSnapshot | BookDelta | None) -> None:
+        """What has changed the book that is accepted next; None: more than that."""
+        if self.log is not None:
+            self.log.hear(event)
+
+    def follow(self, entry: Entry) -> bool:
+        """Show what the book's owner, another node, has published; False: what came before it is not known here."""
+        assert self._reader is not None
+        try:
+            read = self._reader.read(entry, exact=self.exact)
+        except (*BOOK_FAULTS, *UNREADABLE) as error:
+            log.warning("followed_book_broken", extra={"cursor": str(entry.cursor), "error": repr(error)})
+            self._reader.forget()
+            read = None
+        if read is None:
+            if self._newest.book is not None:
+                self.forget()
+            return False
+        self._newest.book, received_ms = read
+        self._show(entry.cursor, received_ms)
+        return True
+
     def accept(self, events: Sequence[OrderBook]) -> bool:
         self._newest.book = events[-1]
         return True
 
     def publish(self, cursor: Cursor, received_ms: int) -> bool:
         """Tell every view somebody watches; the others cost nothing."""
+        assert self._newest.book is not None
+        if self.log is not None:
+            self.log.publish(cursor, self._newest.book, received_ms)
+        self._show(cursor, received_ms)
+        return False
+
+    def _show(self, cursor: Cursor, received_ms: int) -> None:
         newest = self._newest
         newest.cursor, newest.received_ms = cursor, received_ms
         for view in self._views.values():
@@ -96,10 +132,8 @@ class Books:
                 view.changed()
             else:
                 view.rest()
-        assert newest.book is not None
-        if newest.book.texts is not None and not self.exact:
+        if newest.book is not None and newest.book.texts is not None and not self.exact:
             newest.book.texts = None
-        return False
 
     async def first_frame(self, topic: Topic, cursor: Cursor, *, snapshot: bool, rewind: int) -> bytes | None:
         """The view as last published, built once per cursor."""
@@ -110,10 +144,14 @@ class Books:
     def close(self) -> None:
         self.forget()
         self._views.clear()
+        if self.log is not None:
+            self.log.ring.close()
 
     def forget(self) -> None:
         """The book is proven no more: nothing may be shown until the next one is."""
         self._newest.book = None
+        if self.log is not None:
+            self.log.forget()
         self._stop_filling()
         for view in self._views.values():
             view.broken()

@@ -8,6 +8,7 @@ import orjson
 
 from exchanges.events import Candle
 from topics.candle_sequence import CandleSequence, State
+from topics.frame import frame
 from topics.key import Cursor, TopicKey
 from topics.ring import Entry, Ring, Row
 from topics.topic import Topic
@@ -104,6 +105,18 @@ class Candles:
             self._store(cursor, states, received_ms, repair=True)
         return bool(self._repairs)
 
+    def follow(self, entry: Entry) -> None:
+        told = orjson.loads(entry.payload)
+        rows = [
+            Row(row[0], orjson.dumps(row), orjson.dumps(meta))
+            for row, meta in zip(told["data"], told["meta"], strict=True)
+        ]
+        repair = told.get("repair", False)
+        self._newest, self._received_ms = entry.cursor, told["ts"]["rx"]
+        if not entry.unseen:
+            self._topic.fanout.send(entry.cursor, frame(entry.payload), [(row, repair) for row in rows])
+        self.ring.append(*entry, rows=rows)
+
     async def first_frame(self, topic: Topic, cursor: Cursor, *, snapshot: bool, rewind: int) -> bytes | None:
         rows = await self.ring.rows(rewind or (1 if snapshot else 0))
         if not rows:
@@ -132,7 +145,7 @@ class Candles:
         beside: dict[str, Any] = {**({"repair": True} if repair else {}), **candle_meta(rows)}
         tell = self._topic.encode if unseen else partial(self._topic.publish, rows=[(row, repair) for row in rows])
         payload = tell(cursor, candle_data(rows), event_ms=None, received_ms=received_ms, beside=beside)
-        self.ring.append(cursor, payload, rows)
+        self.ring.append(cursor, payload, unseen, rows)
 
 
 def row_of(state: State) -> Row:

@@ -46,7 +46,11 @@ class Series(Content, Protocol):
     """A channel of rows: what was missed of them can be asked of REST, and proven to be all."""
 
     def restore(self, entries: Sequence[Entry], rows: Sequence[Row]) -> None:
-        """Go on behind what an earlier process published; that is in the ring already."""
+        """Go on behind what an earlier owner published; that is in the ring already."""
+        ...
+
+    def follow(self, entry: Entry) -> None:
+        """Send on what the feed's owner, another node, has published: no gap."""
         ...
 
     @property

@@ -20,15 +20,18 @@ from exchanges.instrument import Instrument
 from exchanges.pool import Pool
 from exchanges.venue import Channel, Stream, Venue
 from topics import metrics
+from topics.book_log import BookLog, BookReader
 from topics.books import Books
 from topics.candles import Candles
+from topics.cluster import Cluster
 from topics.frame import frame
 from topics.key import TopicKey, resolve
+from topics.place import place_of
 from topics.recovery import CandlesByRest, Fetch, TradesByRest
 from topics.redis_ring import RedisRing
 from topics.ring import MemoryRing, Ring, RingBudget
-from topics.store import NOTHING, Away, Store, place_of
 from topics.subscriber import Subscriber
+from topics.tenure import Tenure
 from topics.tick import Tick
 from topics.topic import Topic
 from topics.trades import Trades
@@ -80,10 +83,11 @@ FeedKey = tuple[str, str, str]  # exchange, endpoint URL, stream name
 
 @dataclass(slots=True)
 class Running:
-    """One feed; ``feed`` is None until it is known what an earlier process published of it."""
+    """One feed."""
 
     upstream: Upstream
-    feed: Feed | None = None
+    tenure: Tenure | None = None  # None: there is no other node
+    feed: Feed | None = None  # None: it is another node's, or whose it is is not known yet
 
 
 class Manager:
@@ -97,7 +101,7 @@ class Manager:
         linger: float = LINGER,
         max_feeds: int = MAX_FEEDS,
         ring: Callable[[], Ring] | None = None,
-        store: Store | None = None,
+        cluster: Cluster | None = None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.exchanges = exchanges
@@ -105,7 +109,7 @@ class Manager:
         self.tick = Tick()
         self.budget = RingBudget()
         self._ring = ring or (lambda: MemoryRing(self.budget))
-        self.store = store
+        self.cluster = cluster
         self._linger, self._max_feeds = linger, max_feeds
         self._clock_ms = clock_ms
         self._last_epoch = 0
@@ -153,7 +157,6 @@ class Manager:
             SubscribeFailed: the venue has refused it a moment ago.
             SubscriptionLimit: the book has too many views.
         """
-        exchange = self.exchanges[key.exchange]
         stream = self._stream(key, instrument)
         feed_key = _feed_key(key, stream)
         running = self._running.get(feed_key)
@@ -163,13 +166,10 @@ class Manager:
                 raise error
             if len(self._running) >= self._max_feeds:
                 raise UpstreamCapacity(f"this node runs at most {self._max_feeds} feeds", retry_after=self._linger)
-            running = Running(self._create(key, instrument, stream, feed_key))
-            if self.store is None or key.channel == "orderbook":
-                running.feed = exchange.pool.open(stream, running.upstream)
-            else:
-                self._run(self._open_with_past(feed_key, running, self.store))
+            running = self._create(key, instrument, stream, feed_key)
+            if running.tenure is None:
+                self._open(running)
             self._running[feed_key] = running
-            metrics.FEEDS.labels(key.exchange, key.channel).inc()
         running.upstream.content.topic(key)
         if key not in self._by_topic:
             self._by_topic[key] = running.upstream
@@ -195,10 +195,12 @@ class Manager:
             upstream = running.upstream
             upstream.check(now)
             idle_since = upstream.audience.idle_since
-            if idle_since is not None and now - idle_since >= self._linger:
+            followed = running.tenure is not None and running.tenure.followed
+            if idle_since is not None and now - idle_since >= self._linger and not followed:
                 log.info("feed_closed", extra={"exchange": feed_key[0], "stream": feed_key[2]})
                 self._close(feed_key)
         metrics.RING_BYTES.set(self.budget.used)
+        metrics.FOLLOWS.set(0 if self.cluster is None else len(self.cluster.follower))
 
     def upstreams(self) -> Sequence[Upstream]:
         return [running.upstream for running in self._running.values()]
@@ -229,53 +231,65 @@ class Manager:
     def _stream(self, key: TopicKey, instrument: Instrument) -> Stream:
         return self.exchanges[key.exchange].venue.stream(key.channel, instrument, dict(key.params))
 
-    def _create(self, key: TopicKey, instrument: Instrument, stream: Stream, feed_key: FeedKey) -> Upstream:
-        return Upstream(
+    def _create(self, key: TopicKey, instrument: Instrument, stream: Stream, feed_key: FeedKey) -> Running:
+        tenure = ring = None
+        if self.cluster is not None:
+            tenure = Tenure(
+                place_of(key, stream),
+                self.cluster,
+                new_epoch=self._new_epoch,
+                open_feed=lambda: self._open_later(feed_key),
+                close_feed=lambda: self._close_feed(running),
+            )
+            ring = RedisRing(self.budget, self.cluster.store, tenure.place, fenced=tenure.fenced)
+        upstream = Upstream(
             key,
             stream,
-            self._content(key, instrument, stream, feed_key),
-            epoch=self._new_epoch(),
-            past=self.store is not None and key.channel != "orderbook",
+            self._content(key, instrument, stream, feed_key, ring),
+            epoch=None if tenure else self._new_epoch(),
             tick=self.tick,
             clock_ms=self._clock_ms,
             fetch=self._fetch(key, instrument),
             refused=lambda _, error: self._refuse(feed_key, error),
         )
+        running = Running(upstream, tenure)
+        if tenure is not None and ring is not None:
+            tenure.begin(upstream, ring)
+        return running
 
     def _new_epoch(self, beyond: int = 0) -> int:
         """Greater than any before it, and than ``beyond``, whatever the clock says."""
         self._last_epoch = max(self._clock_ms(), self._last_epoch + 1, beyond + 1)
         return self._last_epoch
 
-    async def _open_with_past(self, feed_key: FeedKey, running: "Running", store: Store) -> None:
-        """Open the feed behind what an earlier process published of it, or without if nobody knows."""
-        upstream, past = running.upstream, NOTHING
-        assert not isinstance(upstream.content, Books)
-        ring = upstream.content.ring
-        assert isinstance(ring, RedisRing)
+    def _open(self, running: Running) -> None:
+        """Raises ``UpstreamCapacity``."""
+        upstream = running.upstream
+        running.feed = self.exchanges[upstream.exchange].pool.open(upstream.stream, upstream)
+        metrics.FEEDS.labels(upstream.exchange, upstream.stream.channel).inc()
+
+    def _open_later(self, feed_key: FeedKey) -> None:
+        """Of a feed that became this node's; all who wait for it are told if there is no room."""
+        running = self._running[feed_key]
         try:
-            past = await store.load(ring.place)
-        except Away as error:
-            log.warning("past_unknown", extra={"place": ring.place.events, "error": str(error)})
-        if self._running.get(feed_key) is not running:
-            return  # nobody wanted it any more
-        try:
-            upstream.restore(self._new_epoch(past.epoch), past.entries, past.rows)
-            ring.begin_with(past)
-        except Exception:  # what lies there is not ours, or of another version: the feed begins as any other
-            log.exception("past_unreadable", extra={"place": ring.place.events})
-            upstream.restore(self._new_epoch(), (), ())
-        try:
-            running.feed = self.exchanges[upstream.exchange].pool.open(upstream.stream, upstream)
+            self._open(running)
         except UpstreamCapacity as error:
-            upstream.fail(error)
+            running.upstream.fail(error)
             self._close(feed_key)
 
+    def _close_feed(self, running: Running) -> None:
+        feed, running.feed = running.feed, None
+        if feed is not None:
+            self.exchanges[feed.exchange].pool.close(feed)
+            metrics.FEEDS.labels(feed.exchange, feed.stream.channel).dec()
+
     def _content(
-        self, key: TopicKey, instrument: Instrument, stream: Stream, feed_key: FeedKey
+        self, key: TopicKey, instrument: Instrument, stream: Stream, feed_key: FeedKey, kept: RedisRing | None
     ) -> Trades | Candles | Books:
         def topic(key: TopicKey) -> Topic:
             return Topic(key, self.tick, clock_ms=self._clock_ms)
+
+        ring = kept or self._ring()
 
         def settle() -> None:
             if running := self._running.get(feed_key):
@@ -288,11 +302,11 @@ class Manager:
 
         match key.channel:
             case "trades":
-                return Trades(topic(key), self._new_ring(key), dense=stream.dense)
+                return Trades(topic(key), ring, dense=stream.dense)
             case "ohlcv":
                 return Candles(
                     topic(key),
-                    self._new_ring(key),
+                    ring,
                     clock_ms=self._clock_ms,
                     timeframe=dict(key.params)["timeframe"],
                     marks_closed=stream.marks_closed,
@@ -300,10 +314,15 @@ class Manager:
             case "orderbook":
                 venue = self.exchanges[key.exchange].venue
                 fetch = partial(venue.fetch_book, instrument, levels=venue.capabilities.levels[-1], patience=HEALING)
-                return Books(topic, read_texts=stream.texts, fetch=fetch, settle=settle, resync=resync)
-
-    def _new_ring(self, key: TopicKey) -> Ring:
-        return self._ring() if self.store is None else RedisRing(self.budget, self.store, place_of(key))
+                return Books(
+                    topic,
+                    read_texts=stream.texts,
+                    log=None if kept is None else BookLog(kept),
+                    reader=None if kept is None else BookReader(stream.endpoint.parse, stream.texts),
+                    fetch=fetch,
+                    settle=settle,
+                    resync=resync,
+                )
 
     def _fetch(self, key: TopicKey, instrument: Instrument) -> Fetch | None:
         venue, params = self.exchanges[key.exchange].venue, dict(key.params)
@@ -321,19 +340,26 @@ class Manager:
         self._refused = {key: value for key, value in self._refused.items() if value[0] > now}
         if len(self._refused) < MAX_REFUSED:
             self._refused[feed_key] = now + REFUSED_FOR, error
+        if (tenure := self._running[feed_key].tenure) is not None:
+            tenure.refuse(error)
         self._close(feed_key)
 
     def _close(self, feed_key: FeedKey) -> None:
         running = self._running.pop(feed_key)
-        if running.feed is not None:
-            self.exchanges[feed_key[0]].pool.close(running.feed)
+        self._close_feed(running)
+        if running.tenure is not None:
+            running.tenure.stop()
         upstream = running.upstream
         channel = upstream.stream.channel
-        metrics.FEEDS.labels(feed_key[0], channel).dec()
         for key in [key for key, one in self._by_topic.items() if one is upstream]:
             del self._by_topic[key]
             metrics.TOPICS.labels(feed_key[0], channel).dec()
-        self._run(upstream.close())
+        self._run(self._end(running))
+
+    async def _end(self, running: Running) -> None:
+        await running.upstream.close()
+        if running.tenure is not None:
+            await running.tenure.close()
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

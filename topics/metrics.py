@@ -7,8 +7,10 @@ from prometheus_client import Counter, Gauge
 from topics.tally import Tallies
 
 FEEDS = Gauge("gateway_feeds", "Running upstream subscriptions", ["exchange", "channel"])
+FOLLOWS = Gauge("gateway_feeds_followed", "Feeds that another node runs for this one")
 TOPICS = Gauge("gateway_topics", "Topics with a running upstream", ["exchange", "channel"])
 EVENTS = Tallies("gateway_events_published", "Events given a cursor", ["exchange", "channel"])
+FOLLOWED = Tallies("gateway_events_followed", "Events of feeds that another node owns", ["exchange", "channel"])
 FRAMES = Tallies("gateway_frames_encoded", "Data frames encoded", ["exchange", "channel"])
 DUPLICATES = Counter("gateway_duplicates_dropped", "Trades seen before", ["exchange"])
 PRIME_FAILURES = Counter(

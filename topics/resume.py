@@ -98,7 +98,7 @@ class Replay:
         for entry in entries:
             if size >= PORTION_BYTES:
                 break
-            if extended and not _follows(at, entry):
+            if extended and not follows(at, entry):
                 frames.append(frame(skipped_json(self._key, at, entry.cursor)))
             if extended or not is_gap(entry.payload):
                 frames.append(frame(entry.payload))
@@ -110,7 +110,7 @@ class Replay:
         return Portion(b"".join(frames), at)
 
 
-def _follows(place: Cursor, entry: Entry) -> bool:
+def follows(place: Cursor, entry: Entry) -> bool:
     """Nothing is missing between the two, or the entry says itself that there is."""
     if entry.cursor.epoch != place.epoch:
         return is_gap(entry.payload)

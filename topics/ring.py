@@ -25,6 +25,7 @@ class Entry(NamedTuple):
 
     cursor: Cursor
     payload: bytes
+    unseen: bool = False  # it was sent to nobody: what had happened before the stream began
 
 
 class Row(NamedTuple):
@@ -41,7 +42,7 @@ class Ring(Protocol):
     A read includes every append made before it ends.
     """
 
-    def append(self, cursor: Cursor, payload: bytes, rows: Sequence[Row] = ()) -> None:
+    def append(self, cursor: Cursor, payload: bytes, unseen: bool = False, rows: Sequence[Row] = ()) -> None:
         """Remember an event; cursors only rise. ``rows`` replace those of the same open time."""
         ...
 
@@ -97,9 +98,25 @@ class MemoryRing:
         """Bytes of payload."""
         return self._bytes
 
-    def append(self, cursor: Cursor, payload: bytes, rows: Sequence[Row] = ()) -> None:
+    @property
+    def newest(self) -> Cursor | None:
+        return self._entries[-1][1].cursor if self._entries else None
+
+    def contents(self) -> tuple[list[Entry], list[Row]]:
+        return [entry for _, entry in self._entries], list(self._rows.values())
+
+    def holds(self, cursor: Cursor) -> bool:
+        """It has not dropped the event yet."""
+        return bool(self._entries) and self._entries[0][1].cursor <= cursor
+
+    def forget_before(self, cursor: Cursor) -> None:
+        """Drop what came before the event."""
+        while self._entries and self._entries[0][1].cursor < cursor:
+            self._drop_oldest()
+
+    def append(self, cursor: Cursor, payload: bytes, unseen: bool = False, rows: Sequence[Row] = ()) -> None:
         now = self._monotonic()
-        self._entries.append((now, Entry(cursor, payload)))
+        self._entries.append((now, Entry(cursor, payload, unseen)))
         self._count(len(payload))
         for row in rows:
             self._put(row)

@@ -5,43 +5,40 @@ what the ring holds beyond the last event it took, and while Redis is away nothi
 given all that is still held; if it came back empty, everything. Events that memory had to drop meanwhile are counted,
 and show in the copy as a hole between two cursors.
 
-A feed's keys: its events (a stream whose entry ids are the cursors), its candles (a hash by open time) and its epoch.
-The last never expires: a writer of an older epoch is refused, whatever became of the events.
+Of a feed's keys (``place.py``) its events, its candles and its epoch are written here. The last never expires: a
+writer of an older epoch is refused, whatever became of the events.
 """
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from exchanges.errors import GatewayError
 from topics import metrics
-from topics.key import Cursor, TopicKey
+from topics.key import Cursor
+from topics.place import Place, connect
 from topics.ring import MAX_BYTES, MAX_YOUNG_EVENTS, Entry, Row
 
 log = logging.getLogger("topics.store")
 
 TIMEOUT = 0.5  # seconds for any answer
 PROBE_EVERY = 1.0  # seconds between two tries while Redis is away
-IDLE_CHECK = 5.0  # seconds without a write after which it is asked whether it is there
+IDLE_CHECK = 1.0  # seconds without a write after which it is asked whether it is there
 FAREWELL = 2.0  # seconds for the last writes at the end
 EVENTS_AT_ONCE = 500  # of one feed in one write
 RINGS_AT_ONCE = 100  # feeds in one write
 LOAD_AT_ONCE = 2_000  # events
 KEPT_FOR_MS = 24 * 3_600_000  # a feed's events and candles after the last write
-PREFIX = "market-gateway"
 UNKNOWN = "not asked yet"
+SEEN, UNSEEN = b"d", b"h"  # the one field of an event: its JSON, as it was sent, or to nobody
 
 # KEYS: events, epoch, candles. ARGV: our epoch, the id of the newest event that should be there ("0-0": none), the
-# oldest id to keep, the ms to keep it for, the number of events; then id and payload of each, then field and value of
-# each candle, "" to drop. Gives 1; 0 where that newest event is not there any more. Refuses with FENCED where a later
-# owner has written. What is there already, by a write whose answer was lost, is passed over.
+# oldest id to keep, the ms to keep it for, the number of events; then id, field and payload of each, then field and
+# value of each candle, "" to drop. Gives 1; 0 where that newest event is not there any more. Refuses with FENCED where
+# a later owner has written. What is there already, by a write whose answer was lost, is passed over.
 WRITE = """
 local mine = tonumber(ARGV[1])
 local held = tonumber(redis.call('GET', KEYS[2]) or '0')
@@ -62,12 +59,12 @@ if held < mine then redis.call('SET', KEYS[2], ARGV[1]) end
 local epoch, seq = string.match(ARGV[2], '(%d+)-(%d+)')
 epoch, seq = tonumber(epoch), tonumber(seq)
 if top_epoch < epoch or (top_epoch == epoch and top_seq < seq) then return 0 end
-local last = 5 + 2 * tonumber(ARGV[5])
-for i = 6, last, 2 do
+local last = 5 + 3 * tonumber(ARGV[5])
+for i = 6, last, 3 do
   local epoch, seq = string.match(ARGV[i], '(%d+)-(%d+)')
   epoch, seq = tonumber(epoch), tonumber(seq)
   if epoch > top_epoch or (epoch == top_epoch and seq > top_seq) then
-    redis.call('XADD', KEYS[1], ARGV[i], 'd', ARGV[i + 1])
+    redis.call('XADD', KEYS[1], ARGV[i], ARGV[i + 1], ARGV[i + 2])
   end
 end
 for i = last + 1, #ARGV, 2 do
@@ -81,29 +78,16 @@ return 1
 """
 
 
-class Place(NamedTuple):
-    """Where a feed is kept. The braces put all its keys into one slot of a Redis Cluster."""
-
-    events: str
-    epoch: str
-    rows: str
-
-
-def place_of(key: TopicKey) -> Place:
-    params = "&".join(f"{name}={value}" for name, value in key.params)
-    feed = f"{PREFIX}:{{{key.exchange}/{key.channel}/{key.symbol}?{params}}}"
-    return Place(f"{feed}:events", f"{feed}:epoch", f"{feed}:candles")
-
-
 class Past(NamedTuple):
     """What was kept of a feed, oldest first."""
 
-    epoch: int  # of its last owner; 0: it never had one
     entries: Sequence[Entry]
-    rows: Sequence[Row]
+    rows: Sequence[Row] = ()
+    told: str = "0-0"  # where the states that its owner told end
+    words: bytes | None = None  # the last of them; None: it has told none
 
 
-NOTHING = Past(0, (), ())
+NOTHING = Past(())
 
 
 class Batch(NamedTuple):
@@ -133,7 +117,7 @@ class Kept(Protocol):
         ...
 
     def fenced(self) -> None:
-        """A later owner has written: this ring is not kept any more."""
+        """A later owner has written: this is not the owner any more."""
         ...
 
 
@@ -145,13 +129,7 @@ class Store:
     """One Redis for all rings of this process."""
 
     def __init__(self, url: str, *, timeout: float = TIMEOUT, probe_every: float = PROBE_EVERY) -> None:
-        self._redis = Redis.from_url(
-            url,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-            retry=Retry(NoBackoff(), 0),  # what failed is written again from the ring, not from a buffer
-            legacy_responses=False,
-        )
+        self._redis = connect(url, timeout=timeout)
         self._probe_every = probe_every
         self._script = ""
         self._lacking: dict[Kept, None] = {}
@@ -188,8 +166,8 @@ class Store:
         self._lacking[ring] = None
         self._wake.set()
 
-    async def load(self, place: Place) -> Past:
-        """What is kept of a feed.
+    async def load(self, place: Place, *, after: Cursor | None = None) -> Past:
+        """What is kept of a feed, behind ``after`` if that is given.
 
         Raises:
             Away: nobody can know.
@@ -198,29 +176,33 @@ class Store:
         if not self._answers:
             raise Away(self.problem)
         try:
-            return await self._load(place)
+            return await self._load(place, after)
         except (RedisError, OSError) as error:
             self._failed(error)
             raise Away(str(error)) from error
-        except (LookupError, ValueError, GatewayError) as error:  # somebody else's keys
+        except (LookupError, ValueError) as error:  # somebody else's keys
             raise Away(f"{place.events} is none of ours: {error!r}") from error
 
-    async def _load(self, place: Place) -> Past:
-        async with self._redis.pipeline(transaction=False) as pipe:
-            pipe.get(place.epoch)
-            pipe.hgetall(place.rows)
-            epoch, candles = await pipe.execute()
+    async def _load(self, place: Place, after: Cursor | None) -> Past:
         entries, size, end = list[Entry](), 0, "+"
+        start = "-" if after is None else f"({after}"
         while len(entries) < MAX_YOUNG_EVENTS and size < MAX_BYTES:
-            found: Any = await self._redis.xrevrange(place.events, max=end, min="-", count=LOAD_AT_ONCE)
+            found: Any = await self._redis.xrevrange(place.events, max=end, min=start, count=LOAD_AT_ONCE)
             for id, fields in found:
-                entries.append(Entry(Cursor.parse(id.decode()), fields[b"d"]))
-                size += len(fields[b"d"])
+                entries.append(entry_of(id, fields))
+                size += len(entries[-1].payload)
             if len(found) < LOAD_AT_ONCE:
                 break
             end = f"({found[-1][0].decode()}"
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.hgetall(place.candles)  # after the events: so they are at least as new
+            pipe.xrevrange(place.states, count=1)
+            candles, told = await pipe.execute()
         rows = [_row(int(open_time), value) for open_time, value in candles.items()]
-        return Past(int(epoch or 0), entries[::-1], sorted(rows))
+        if not told:
+            return Past(entries[::-1], sorted(rows))
+        ((id, fields),) = told
+        return Past(entries[::-1], sorted(rows), id.decode(), fields[b"d"])
 
     async def _try(self) -> None:
         """One write of what is lacking, or a question whether it is there."""
@@ -252,7 +234,8 @@ class Store:
             return
         async with self._redis.pipeline(transaction=False) as pipe:
             for ring, batch in batches:
-                pipe.evalsha(self._script, len(ring.place), *ring.place, *_arguments(batch))
+                place = ring.place
+                pipe.evalsha(self._script, 3, place.events, place.epoch, place.candles, *_arguments(batch))
             answers = await pipe.execute(raise_on_error=False)
         failure: Exception | None = None
         for (ring, batch), answer in zip(batches, answers, strict=True):
@@ -306,10 +289,17 @@ def _lacking(ring: Kept) -> Batch | None:
 def _arguments(batch: Batch) -> list[Any]:
     arguments: list[Any] = [batch.epoch, str(batch.kept), str(batch.oldest), KEPT_FOR_MS, len(batch.entries)]
     for entry in batch.entries:
-        arguments += (str(entry.cursor), entry.payload)
+        arguments += (str(entry.cursor), UNSEEN if entry.unseen else SEEN, entry.payload)
     for open_time, row in batch.rows:
         arguments += (open_time, b"" if row is None else b"%d:%b%b" % (len(row.payload), row.payload, row.meta))
     return arguments
+
+
+def entry_of(id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
+    """An event as its stream has it."""
+    epoch, _, seq = id.partition(b"-")
+    unseen = fields.get(UNSEEN)
+    return Entry(Cursor(int(epoch), int(seq)), fields[SEEN] if unseen is None else unseen, unseen is not None)
 
 
 def _row(open_time_ms: int, value: bytes) -> Row:

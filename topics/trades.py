@@ -5,6 +5,7 @@ from typing import Any
 
 from exchanges.events import Trade, VoidTrade
 from topics import metrics
+from topics.frame import frame
 from topics.key import Cursor, TopicKey
 from topics.ring import Entry, Ring, Row
 from topics.topic import Topic
@@ -89,7 +90,8 @@ class Trades:
         if not self._pending:
             return False
         rows, event_ms = self._take()
-        self.ring.append(cursor, self._topic.encode(cursor, rows, event_ms=event_ms, received_ms=received_ms))
+        payload = self._topic.encode(cursor, rows, event_ms=event_ms, received_ms=received_ms)
+        self.ring.append(cursor, payload, unseen=True)
         return True
 
     def publish(self, cursor: Cursor, received_ms: int) -> bool:
@@ -97,6 +99,13 @@ class Trades:
         payload = self._topic.publish(cursor, rows, event_ms=event_ms, received_ms=received_ms, rows=rows)
         self.ring.append(cursor, payload)
         return False
+
+    def follow(self, entry: Entry) -> None:
+        rows = rows_of(entry.payload)
+        if not entry.unseen:
+            self._topic.fanout.send(entry.cursor, frame(entry.payload), rows)
+        self.ring.append(*entry)
+        self.newest_ms = rows[-1]["timestamp"]
 
     async def first_frame(self, topic: Topic, cursor: Cursor, *, snapshot: bool, rewind: int) -> bytes | None:
         count = rewind or (DEFAULT_TRADES if snapshot else 0)

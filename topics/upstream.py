@@ -1,5 +1,8 @@
 """Runs one feed into its topics: cursor, state, subscribers, and what the venue says as it comes.
 
+Where another node of the cluster owns the feed, what that published is sent on here, under its cursors (``hear``).
+Which of the two it is may change at any time, and nobody who has a topic of it is lost by that (``tenure.py``).
+
 A stream of trades or candles begins when its feed is live: ``recovery.py`` holds what arrives and fetches the venue's
 recent past, and both together become the ring's first event, sent to nobody: so REST, ``rewind`` and the stream share
 one cursor from the start, and none of the three can repeat or miss a row of another. After a loss what was missed is
@@ -14,7 +17,7 @@ from typing import Any
 
 from exchanges.book import OrderBook
 from exchanges.errors import GatewayError, SubscribeFailed
-from exchanges.events import Candle, Trade, VoidTrade
+from exchanges.events import BookDelta, BookSnapshot, Candle, Trade, VoidTrade
 from exchanges.feed import State
 from exchanges.venue import Stream
 from topics import metrics
@@ -24,10 +27,12 @@ from topics.candles import Candles
 from topics.frame import frame
 from topics.key import Cursor, TopicKey
 from topics.recovery import Fetch, Recovery
+from topics.resume import follows
 from topics.ring import Entry, Row
+from topics.subscriber import NOWHERE
 from topics.tick import Tick
 from topics.trades import Trades
-from topics.wire import Gap, GapReason, Status, gap_json, status_json
+from topics.wire import Gap, GapReason, Status, gap_json, is_gap, skipped_json, status_json
 
 
 class Upstream:
@@ -39,23 +44,27 @@ class Upstream:
         stream: Stream,
         content: Trades | Candles | Books,
         *,
-        epoch: int,
+        epoch: int | None,
         tick: Tick,
-        past: bool = False,
         clock_ms: Callable[[], int],
         fetch: Fetch | None,
         refused: Callable[["Upstream", SubscribeFailed], None],
     ) -> None:
+        """``epoch``: it is this node's; None: whose it is will be said by ``own`` or ``follow``."""
         self.key = key  # of the topic it was started for; a book feed may serve others too
         self.exchange = exchange = key.exchange
         self.stream = stream
         self.content = content
-        self.cursor = Cursor(epoch, 0)
-        self._epoch = epoch
+        self.cursor = NOWHERE if epoch is None else Cursor(epoch, 0)
+        self._epoch = epoch or 0
         self.past_known = asyncio.Event()
-        if not past:
+        if epoch is not None:
             self.past_known.set()
-        self.status = Status("connecting", "connecting", epoch, None, "", 0, None)
+        self.following = False  # it is another node's
+        self.owner: str | None = None  # the name of that node; None: it is this one's
+        self._lost_place = False  # what is followed of a book lacks something, and was not told so by its owner
+        self.status = Status("connecting", "connecting", epoch or clock_ms(), None, "", 0, None)
+        self.on_status: Callable[[Status], None] = lambda _: None  # told of every change
         self.last_event_ms: int | None = None
         self._tick = tick
         self._clock_ms = clock_ms
@@ -70,22 +79,67 @@ class Upstream:
         self._received_ms = 0
         self.audience = Audience(self, tick)
         self._events = metrics.EVENTS.labels(exchange, stream.channel)
+        self._followed = metrics.FOLLOWED.labels(exchange, stream.channel)
 
-    def restore(self, epoch: int, entries: Sequence[Entry], rows: Sequence[Row]) -> None:
-        """Go on where an earlier owner of the feed has ended, whose ``entries`` and ``rows`` the ring holds.
+    # -- whose it is ---------------------------------------------------------------------------------------------------
 
-        Called once, before the feed is opened, if it was made with ``past``. What was missed in between is made up for
-        as after any other loss.
+    def own(self, epoch: int, entries: Sequence[Entry] = (), rows: Sequence[Row] = ()) -> None:
+        """Publish under ``epoch`` from now on, behind the ``entries`` and ``rows`` that the ring holds.
+
+        Called before the feed is opened. What was missed in between is made up for as after any other loss.
         """
-        self._epoch = epoch
-        self.cursor = Cursor(epoch, 0)
-        if entries and not isinstance(self.content, Books):
-            self.cursor = entries[-1].cursor
+        followed, self.following = self.following, False
+        self._epoch, self.flowing = epoch, False
+        if isinstance(self.content, Books):
+            self.content.forget()
+        elif entries:
             self.content.restore(entries, rows)
-            self.begun = self._lossy = True
-            for topic in self.content.topics():
-                topic.fanout.start_at(self.cursor)
+            self._stand_at(entries[-1].cursor)
+            self._lossy = True
+        if not self.cursor.epoch:
+            self.cursor = Cursor(epoch, 0)
         self.past_known.set()
+        if followed:
+            self._set_state("reconnecting", "taking it over")
+
+    def follow(self, newest: Cursor | None) -> None:
+        """Another node publishes it; ``newest`` of that is the newest event in the ring, or was heard."""
+        if self._epoch:
+            self._on_lost()
+            self._set_state("reconnecting", "another node takes it over")
+        self._epoch, self.following = 0, True
+        if newest is not None and newest > self.cursor:
+            self._stand_at(newest)
+        self.past_known.set()
+
+    def hear(self, entries: Sequence[Entry]) -> bool:
+        """Send on what the feed's owner has published; False: something of a book was missing before it."""
+        known = True
+        for entry in entries:
+            if entry.cursor > self.cursor:
+                known = self._hear(entry)
+                self.cursor = entry.cursor
+                self._followed.count += 1
+        if entries:
+            self.last_event_ms = self._clock_ms()
+        if not known:
+            lost, self._lost_place = self.flowing, self._lost_place or self.flowing
+            self.flowing = False
+            if lost:
+                self._set_state("resyncing", "sequence gap")
+            return not lost
+        if not self.flowing and entries and (self.state == "live" or self._lost_place):
+            self._lost_place = False
+            self._flow()
+        return True
+
+    def told(self, state: State, reason: str, attempt: int, retry_in: float | None) -> None:
+        """Its owner has said how it is."""
+        self._set_state(state, reason, attempt, retry_in)
+        if state not in ("live", "stale"):
+            self.flowing = False
+        elif not self.flowing and not (isinstance(self.content, Books) and self.content.book is None):
+            self._flow(state)
 
     # -- what the feed says --------------------------------------------------------------------------------------------
 
@@ -100,8 +154,9 @@ class Upstream:
         if self.content.open:
             self._recovery.mend(lost=self._lossy)
 
-    def on_book(self, book: OrderBook, received_ms: int) -> None:
+    def on_book(self, book: OrderBook, received_ms: int, event: BookSnapshot | BookDelta | None = None) -> None:
         assert isinstance(self.content, Books)
+        self.content.hear(event)
         self.content.accept([book])
         self._publish_soon(received_ms)
         if not self.flowing:
@@ -154,7 +209,7 @@ class Upstream:
 
     def check(self, now: float) -> None:
         """Once a second: what time alone brings, and who has waited too long. ``now`` is loop time."""
-        if self._recovery is not None and self.flowing and not isinstance(self.content, Books):
+        if self._recovery is not None and self.flowing and not (self.following or isinstance(self.content, Books)):
             if self.content.check():
                 self._publish_soon(self._clock_ms())
             if self.content.open:
@@ -207,6 +262,7 @@ class Upstream:
         if changed or (reason, attempt) != (before.reason, before.attempt):
             metrics.STATES.labels(self.exchange, self.stream.channel, state).inc()
             self._tell_status()
+            self.on_status(self.status)
 
     def _tell_status(self) -> None:
         told = {topic.key: self._status_frame(topic.key) for topic in self.content.topics()}
@@ -227,7 +283,7 @@ class Upstream:
 
     def _publish(self) -> None:
         self._due = False
-        if self.cursor.epoch != self._epoch:
+        if self.cursor.epoch != self._epoch and not isinstance(self.content, Books):
             self._begin_epoch()
         self.last_event_ms = self._received_ms
         more = True
@@ -255,6 +311,36 @@ class Upstream:
             for topic in self.content.topics():
                 topic.fanout.start_at(self.cursor)
         self._flow()
+
+    def _stand_at(self, cursor: Cursor) -> None:
+        """What was published until ``cursor`` is known, and was sent to nobody who is not here already."""
+        self.cursor = cursor
+        if not self.begun:
+            self.begun = True
+            for topic in self.content.topics():
+                topic.fanout.start_at(cursor)
+
+    def _hear(self, entry: Entry) -> bool:
+        content = self.content
+        if isinstance(content, Books):
+            return content.follow(entry)
+        if is_gap(entry.payload):
+            for topic in content.topics():
+                topic.fanout.declare(entry.cursor, frame(entry.payload))
+            content.ring.append(entry.cursor, entry.payload)
+        else:
+            if self.cursor.epoch and not follows(self.cursor, entry):
+                self._skip(entry)
+            content.follow(entry)
+        self.begun = True
+        return True
+
+    def _skip(self, entry: Entry) -> None:
+        """Between the event before and ``entry`` there were others, which nobody kept."""
+        reason = "RING_TRIMMED" if entry.cursor.epoch == self.cursor.epoch else "EPOCH_CHANGED"
+        metrics.GAPS.labels(self.exchange, self.stream.channel, reason, "false").inc()
+        for topic in self.content.topics():
+            topic.fanout.tell(frame(skipped_json(topic.key, self.cursor, entry.cursor)))
 
     def _mended(self, rows: Sequence[Any]) -> None:
         """What was missed goes out now, behind the word that it was."""
@@ -287,7 +373,8 @@ class Upstream:
             self.content.ring.append(self.cursor, payload)
             topic.fanout.declare(self.cursor, frame(payload))
 
-    def _flow(self) -> None:
+    def _flow(self, state: State = "live") -> None:
         self.flowing = self.begun = True
-        self._set_state("live")
+        if state == "live":
+            self._set_state(state)
         self.audience.admit()

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exchanges.book import OrderBook
-from exchanges.events import BookSnapshot
+from exchanges.events import BookDelta, BookSnapshot
 from exchanges.feed import Feed
 from tests.exchanges.jumping_loop import JumpingLoop
 from tests.exchanges.model_book import FIRST, History, histories, levels
@@ -23,10 +23,10 @@ class CheckingEar(Ear):
         self.history = history
         self.wrong: list[int] = []  # not asserted here, where a task of the feed would swallow it
 
-    def on_book(self, book: OrderBook, received_ms: int) -> None:
+    def on_book(self, book: OrderBook, received_ms: int, event: BookSnapshot | BookDelta | None = None) -> None:
         if levels(book) != self.history.at(book.sequence):
             self.wrong.append(book.sequence)
-        super().on_book(book, received_ms)
+        super().on_book(book, received_ms, event)
 
 
 class MovingDesk:

@@ -126,7 +126,7 @@ class Ear:
         self.candles += [event for event in events if isinstance(event, Candle)]
         self._bell.ring()
 
-    def on_book(self, book: OrderBook, received_ms: int) -> None:
+    def on_book(self, book: OrderBook, received_ms: int, event: BookSnapshot | BookDelta | None = None) -> None:
         self.books.append((book.sequence, book.bids.rows(10), book.asks.rows(10)))
         self._bell.ring()
 

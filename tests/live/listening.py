@@ -9,7 +9,7 @@ import pytest
 
 from exchanges.book import OrderBook
 from exchanges.errors import BadMessage, SubscribeFailed
-from exchanges.events import Candle, Trade, Unknown, VoidTrade
+from exchanges.events import BookDelta, BookSnapshot, Candle, Trade, Unknown, VoidTrade
 from exchanges.feed import State
 from exchanges.pool import Pool
 from exchanges.venue import Parsed, Stream, Venue
@@ -60,7 +60,7 @@ class Heard:
         self.events += events
         self._news.set()
 
-    def on_book(self, book: OrderBook, received_ms: int) -> None:
+    def on_book(self, book: OrderBook, received_ms: int, event: BookSnapshot | BookDelta | None = None) -> None:
         self.book = book
         self.sequences.append(book.sequence)
         self._news.set()

@@ -63,7 +63,7 @@ class RingContract:
     async def test_bytes_come_back_as_they_went_in(self, make_ring: MakeRing) -> None:
         ring, payload = make_ring(), '{"a":"é\\u0000"}'.encode() + b"\xff\x00\r\n"
 
-        ring.append(Cursor(EPOCH, 1), payload, [Row(0, payload)])
+        ring.append(Cursor(EPOCH, 1), payload, rows=[Row(0, payload)])
 
         assert [(await ring.last(1))[0].payload, (await ring.rows(1))[0].payload] == [payload, payload]
 

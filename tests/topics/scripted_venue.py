@@ -246,7 +246,7 @@ def upstream(
     *,
     ring: Ring | None = None,
     refused: list[Upstream] | None = None,
-    past: bool = False,
+    owned: bool = True,
     **differences: Any,
 ) -> Upstream:
     """One feed of ``venue`` as a manager would run it, on the running loop; ``differences`` are of its stream."""
@@ -276,9 +276,8 @@ def upstream(
         key,
         stream,
         contents[channel](),
-        epoch=EPOCH_MS,
+        epoch=EPOCH_MS if owned else None,
         tick=tick,
-        past=past,
         clock_ms=lambda: venue.now_ms,
         fetch=fetches.get(channel),
         refused=lambda one, _: gone.append(one),

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from math import inf
 from typing import Any
 
 import orjson
@@ -14,17 +15,30 @@ from redis.asyncio import Redis
 
 from tests.redis_server import RedisServer, binaries, redis_server
 from tests.topics.ring_contract import EPOCH, MakeRing, RingContract, event, filled, row
-from tests.topics.scripted_venue import EPOCH_MS, SYMBOL, ScriptedPool, ScriptedVenue, exchange, trade
+from tests.topics.scripted_venue import (
+    EPOCH_MS,
+    SYMBOL,
+    ScriptedPool,
+    ScriptedVenue,
+    exchange,
+    instrument,
+    topic_key,
+    trade,
+)
 from topics import store as store_module
-from topics.key import Cursor, TopicKey
+from topics.cluster import Cluster
+from topics.key import Cursor
 from topics.manager import Manager
+from topics.place import Place, place_of
 from topics.redis_ring import RedisRing
 from topics.ring import Entry, Ring, RingBudget, Row
-from topics.store import Away, Past, Place, Store, place_of
+from topics.store import Away, Past, Store
 from topics.wire import trade_row
 
-PLACE = place_of(TopicKey("scripted", "trades", "BTC/USDT:USDT", (("name", "trade"),)))
+VENUE = ScriptedVenue()
+PLACE = place_of(topic_key("trades"), VENUE.stream("trades", instrument(), {}))
 PATIENCE = 5.0
+LATER = EPOCH + 1_000
 
 pytestmark = pytest.mark.skipif(not binaries(), reason="there is neither redis-server nor valkey-server")
 
@@ -81,8 +95,12 @@ async def kept(ring: RedisRing) -> None:
     await until(lambda: ring.lacking(1) is None)
 
 
-def ring_of(store: Store, place: Place = PLACE, **bounds: int) -> RedisRing:
-    return RedisRing(RingBudget(), store, place, **bounds)
+def ring_of(store: Store, place: Place = PLACE, *, epoch: int = EPOCH, **bounds: int) -> RedisRing:
+    """Of the feed's owner."""
+    ring = RedisRing(RingBudget(), store, place, **bounds)
+    ring.own(epoch)
+    ring.write_until(inf)
+    return ring
 
 
 async def kept_ring(store: Store, last: int) -> RedisRing:
@@ -93,9 +111,9 @@ async def kept_ring(store: Store, last: int) -> RedisRing:
     return ring
 
 
-async def inherited(store: Store, place: Place = PLACE, **bounds: int) -> RedisRing:
+async def inherited(store: Store, place: Place = PLACE, *, epoch: int = EPOCH + 1, **bounds: int) -> RedisRing:
     """The ring of a process that comes after."""
-    ring = ring_of(store, place, **bounds)
+    ring = ring_of(store, place, epoch=epoch, **bounds)
     ring.begin_with(await store.load(place))
     return ring
 
@@ -111,12 +129,12 @@ class Reborn:
     """Implements ``Ring``: whatever is read is read by another process, after the first has ended."""
 
     def __init__(self, store: Store, place: Place, bounds: dict[str, int]) -> None:
-        self._ring = ring_of(store, place, **bounds)
+        self._ring = ring_of(store, place, epoch=LATER, **bounds)
         self._read: Callable[[], Awaitable[RedisRing]] = lambda: inherited(store, place, **bounds)
         self._closed = False
 
-    def append(self, cursor: Cursor, payload: bytes, rows: Any = ()) -> None:
-        self._ring.append(cursor, payload, rows)
+    def append(self, cursor: Cursor, payload: bytes, unseen: bool = False, rows: Any = ()) -> None:
+        self._ring.append(cursor, payload, unseen, rows)
 
     async def last(self, count: int) -> list[Entry]:
         return await (await self._heir()).last(count)
@@ -140,11 +158,15 @@ class Reborn:
 class TestRedisRing(RingContract):
     @pytest.fixture
     def make_ring(self, store: Store, which: str) -> MakeRing:
-        places = (PLACE._replace(events=f"{{t}}:e{n}", epoch=f"{{t}}:p{n}", rows=f"{{t}}:r{n}") for n in range(10_000))
+        places = (Place(*(f"{{t}}:{n}:{name}" for name in Place._fields)) for n in range(10_000))
 
         def make(*, max_events: int = 1_000, max_rows: int = 1_000) -> Ring:
             bounds = {"max_events": max_events, "max_young_events": max_events, "max_rows": max_rows}
-            return ring_of(store, next(places), **bounds) if which == "own" else Reborn(store, next(places), bounds)
+            return (
+                ring_of(store, next(places), epoch=LATER, **bounds)
+                if which == "own"
+                else Reborn(store, next(places), bounds)
+            )
 
         return make
 
@@ -163,14 +185,12 @@ async def test_what_one_process_kept_another_goes_on_with(store: Store) -> None:
     second.append(*event(1, EPOCH + 1), [row(3)])
     await kept(second)
 
-    assert past == Past(EPOCH, [event(1), event(2)], [row(1), row(2, b"new")])
-    assert await store.load(PLACE) == Past(
-        EPOCH + 1, [event(1), event(2), event(1, EPOCH + 1)], [row(1), row(2, b"new"), row(3)]
-    )
+    assert past == Past([event(1), event(2)], [row(1), row(2, b"new")])
+    assert await store.load(PLACE) == Past([event(1), event(2), event(1, EPOCH + 1)], [row(1), row(2, b"new"), row(3)])
 
 
 async def test_of_a_feed_that_never_ran_nothing_is_kept(store: Store) -> None:
-    assert await store.load(PLACE) == Past(0, [], [])
+    assert await store.load(PLACE) == Past([], [])
 
 
 async def test_each_event_is_stored_once_and_under_its_cursor(shared: RedisServer, store: Store) -> None:
@@ -252,17 +272,25 @@ async def test_keys_that_somebody_else_has_written_are_not_read(shared: RedisSer
 
 @pytest.mark.parametrize("payload", [b"no JSON", b'{"data":[{"id":"1"}]}', None])
 async def test_a_feed_begins_as_any_other_where_what_is_kept_cannot_be_read(
-    store: Store, venue: ScriptedVenue, pool: ScriptedPool, caplog: pytest.LogCaptureFixture, payload: bytes | None
+    shared: RedisServer,
+    store: Store,
+    venue: ScriptedVenue,
+    pool: ScriptedPool,
+    caplog: pytest.LogCaptureFixture,
+    payload: bytes | None,
 ) -> None:
-    manager = Manager({venue.name: await exchange(venue, pool)}, store=store, clock_ms=lambda: EPOCH_MS)
+    cluster = Cluster(shared.url, "one", clock_ms=lambda: EPOCH_MS)
+    cluster.start()
+    manager = Manager({venue.name: await exchange(venue, pool)}, cluster=cluster, clock_ms=lambda: EPOCH_MS)
     key, instrument = manager.resolve("trades", None, SYMBOL, {})
-    ring = ring_of(store, place_of(key))
+    ring = ring_of(store, place_of(key, venue.stream("trades", instrument, dict(key.params))), epoch=EPOCH_MS - 1)
     ring.append(Cursor(EPOCH_MS - 1, 1), payload or orjson.dumps({"data": [trade_row(trade(1), SYMBOL)]}))
     await kept(ring)
 
     upstream = manager.start(key, instrument)
     resumed = await upstream.audience.judge(Cursor(EPOCH_MS - 1, 0))
     await manager.aclose()
+    await cluster.aclose()
 
     assert resumed.status == ("recovered" if payload is None else "epochChanged")
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == (
@@ -275,7 +303,7 @@ async def test_a_feed_begins_as_any_other_where_what_is_kept_cannot_be_read(
 
 
 async def test_a_writer_of_an_older_epoch_is_refused_and_nothing_of_it_is_kept(store: Store) -> None:
-    old, new, before = ring_of(store), ring_of(store), metric("writes_fenced_total")
+    old, new, before = ring_of(store), ring_of(store, epoch=EPOCH + 1), metric("writes_fenced_total")
     old.append(*event(1))
     await kept(old)
     new.append(*event(1, EPOCH + 1))
@@ -300,7 +328,7 @@ async def test_a_writer_of_an_older_epoch_is_refused_and_nothing_of_it_is_kept(s
 async def test_an_older_writer_is_refused_also_where_one_of_the_keys_is_gone(
     shared: RedisServer, store: Store, lost: str
 ) -> None:
-    old, new, before = ring_of(store), ring_of(store), metric("writes_fenced_total")
+    old, new, before = ring_of(store), ring_of(store, epoch=EPOCH + 1), metric("writes_fenced_total")
     old.append(*event(1))
     await kept(old)
     new.append(*event(1, EPOCH + 1))
@@ -361,7 +389,7 @@ async def test_a_redis_that_is_killed_and_comes_back_empty_is_given_all_that_is_
         await until(lambda: store.problem is None)
         await kept(ring)
 
-        assert await store.load(PLACE) == Past(EPOCH, [event(1), event(2)], [row(1), row(2)])
+        assert await store.load(PLACE) == Past([event(1), event(2)], [row(1), row(2)])
 
 
 async def test_a_redis_that_comes_back_with_an_older_state_is_given_what_it_lacks(store: Store) -> None:
@@ -508,13 +536,14 @@ async def test_what_is_kept_is_what_a_list_would_hold(store: Store, steps: list[
                     forgotten = True
                 case _:
                     await kept(ring)
-                    ring, epoch, seq = await inherited(store), epoch + 1, 0
+                    epoch, seq = epoch + 1, 0
+                    ring = await inherited(store, epoch=epoch)
                     if forgotten:
                         events, candles = [], {}
         await kept(ring)
         held = await store.load(PLACE)
 
     if forgotten:
-        assert held == Past(0, [], [])
+        assert held == Past([], [])
     else:
         assert (held.entries, held.rows) == (events, [candles[time] for time in sorted(candles)])

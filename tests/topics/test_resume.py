@@ -195,8 +195,8 @@ async def test_a_hole_in_the_ring_is_told_where_it_is(start: Start) -> None:
         ring.append(at(seq), b'{"type":"trades","cursor":"%d-%d"}' % (EPOCH_MS, seq))
 
     resumed = await judge(ring, at(1), lambda: at(5))
-    one = start("trades", ring=ring, past=True)
-    one.restore(EPOCH_MS + 1, await ring.last(9), [])
+    one = start("trades", ring=ring, owned=False)
+    one.own(EPOCH_MS + 1, await ring.last(9))
     reader = await resume(one, at(1))
 
     gap = reader.messages[1]

@@ -124,9 +124,9 @@ async def test_a_ring_gives_way_when_all_rings_together_hold_too_much() -> None:
 
 async def test_a_replaced_row_gives_its_bytes_back() -> None:
     ring = MemoryRing(RingBudget())
-    ring.append(Cursor(EPOCH, 1), b"", [Row(0, b"12345678")])
+    ring.append(Cursor(EPOCH, 1), b"", rows=[Row(0, b"12345678")])
 
-    ring.append(Cursor(EPOCH, 2), b"", [Row(0, b"123")])
+    ring.append(Cursor(EPOCH, 2), b"", rows=[Row(0, b"123")])
 
     assert ring.held == 3
 

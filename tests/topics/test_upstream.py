@@ -312,11 +312,11 @@ def kept(first: int, last: int) -> list[Entry]:
 
 
 async def restored(start: Start, entries: list[Entry], *, dense: bool = False) -> Upstream:
-    one = start("trades", past=True, dense=dense)
+    one = start("trades", owned=False, dense=dense)
     assert isinstance(one.content, Trades)
     for entry in entries:
         one.content.ring.append(*entry)
-    one.restore(EPOCH_MS, entries, [])
+    one.own(EPOCH_MS, entries)
     return one
 
 
@@ -372,7 +372,7 @@ async def test_a_feed_of_which_nothing_is_kept_begins_as_any_other(start: Start,
 
 
 async def test_who_asks_what_becomes_of_a_cursor_waits_until_it_can_be_known(start: Start) -> None:
-    upstream = start("trades", past=True)
+    upstream = start("trades", owned=False)
     asking = asyncio.create_task(upstream.audience.judge(Cursor(EPOCH_MS - 9, 1)))
     await turns()
     before = asking.done()
@@ -380,7 +380,7 @@ async def test_who_asks_what_becomes_of_a_cursor_waits_until_it_can_be_known(sta
     assert isinstance(upstream.content, Trades)
     for entry in kept(1, 3):
         upstream.content.ring.append(*entry)
-    upstream.restore(EPOCH_MS, kept(1, 3), [])
+    upstream.own(EPOCH_MS, kept(1, 3))
     await turns()
 
     assert (before, asking.result().status, asking.result().events) == (False, "recovered", 2)

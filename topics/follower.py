@@ -1,0 +1,158 @@
+"""Reads what other nodes publish of the feeds they own, as it comes.
+
+Some feeds share a connection to Redis and one blocking read. It waits ``BLOCK`` seconds at the most, so that a feed
+which joins it, or a server that has gone, is not noticed later than that; and after each answer a moment passes, in
+which more comes for the next one.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, Protocol
+
+from redis.exceptions import RedisError
+
+from topics.key import Cursor
+from topics.place import Place, connect
+from topics.ring import Entry
+from topics.store import TIMEOUT, entry_of
+
+log = logging.getLogger("topics.follower")
+
+FEEDS_AT_ONCE = 50  # with two streams each, in one read
+EVENTS_AT_ONCE = 500  # of one feed
+BLOCK = 0.2  # seconds
+PAUSE = 0.002  # seconds between two reads
+
+
+class Hearer(Protocol):
+    """A feed that is followed."""
+
+    place: Place
+
+    def heard(self, entries: Sequence[Entry]) -> None:
+        """Its owner has published these."""
+        ...
+
+    def told(self, words: bytes) -> None:
+        """Its owner has said this of it."""
+        ...
+
+    def lost(self) -> None:
+        """Redis does not answer: nobody knows what the owner publishes."""
+        ...
+
+    def found(self) -> None:
+        """It does again. What it has now may not begin where the reading ended."""
+        ...
+
+
+class Follower:
+    """All that this node follows."""
+
+    def __init__(self, url: str, *, probe_every: float) -> None:
+        self._url = url
+        self._probe_every = probe_every
+        self._readers: dict[Reader, asyncio.Task[None]] = {}
+        self._carriers: dict[Hearer, Reader] = {}
+
+    def __len__(self) -> int:
+        return len(self._carriers)
+
+    def follow(self, hearer: Hearer, *, after: Cursor, told: str) -> None:
+        """Tell ``hearer`` of everything behind the event ``after`` and the state whose entry id is ``told``."""
+        self.stop(hearer)
+        reader = next((one for one in self._readers if len(one) < FEEDS_AT_ONCE), None)
+        if reader is None:
+            reader = Reader(self._url, self._probe_every)
+            self._readers[reader] = asyncio.create_task(reader.run(), name="follower")
+        self._carriers[hearer] = reader
+        reader.add(hearer, str(after), told)
+
+    def stop(self, hearer: Hearer) -> None:
+        """Tell it nothing more."""
+        reader = self._carriers.pop(hearer, None)
+        if reader is not None:
+            reader.remove(hearer)
+            if not len(reader):
+                self._readers.pop(reader).cancel()
+
+    async def aclose(self) -> None:
+        tasks = list(self._readers.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Reader:
+    """One connection's."""
+
+    def __init__(self, url: str, probe_every: float) -> None:
+        self._redis = connect(url, timeout=TIMEOUT, waits=BLOCK)
+        self._probe_every = probe_every
+        self._places: dict[str, str] = {}  # stream → the id behind which it is read
+        self._tell: dict[str, Callable[[list[Any]], None]] = {}
+        self._hearers: dict[Hearer, None] = {}
+        self._away = False
+
+    def __len__(self) -> int:
+        return len(self._hearers)
+
+    def add(self, hearer: Hearer, after: str, told: str) -> None:
+        place = hearer.place
+        self._hearers[hearer] = None
+        self._places |= {place.events: after, place.states: told}
+        self._tell[place.events] = lambda found: hearer.heard([entry_of(*one) for one in found])
+        self._tell[place.states] = partial(_tell, hearer)
+
+    def remove(self, hearer: Hearer) -> None:
+        del self._hearers[hearer]
+        for stream in (hearer.place.events, hearer.place.states):
+            del self._places[stream], self._tell[stream]
+
+    async def run(self) -> None:
+        try:
+            while True:
+                await self._read()
+                await asyncio.sleep(self._probe_every if self._away else PAUSE)
+        finally:
+            with suppress(RedisError, OSError):
+                await self._redis.aclose()
+
+    async def _read(self) -> None:
+        places: Any = dict(self._places)
+        try:
+            found: Any = await self._redis.xread(places, block=round(BLOCK * 1000), count=EVENTS_AT_ONCE)
+        except (RedisError, OSError) as error:
+            self._lose(error)
+            return
+        if self._away:
+            self._away = False
+            for hearer in list(self._hearers):
+                hearer.found()
+            return  # each will say anew from where it is to be told
+        for name, entries in found.items() if found else ():
+            stream = name.decode()
+            if stream in self._tell and self._places[stream] == places[stream]:  # it has not left meanwhile
+                self._places[stream] = entries[-1][0].decode()
+                self._say(stream, entries)
+
+    def _say(self, stream: str, entries: list[Any]) -> None:
+        try:
+            self._tell[stream](entries)
+        except Exception:  # one feed's failure must not end the reading of all others
+            log.exception("follow_failed", extra={"place": stream})
+
+    def _lose(self, error: Exception) -> None:
+        if not self._away:
+            log.warning("follow_interrupted", extra={"kind": type(error).__name__, "error": str(error)[:200]})
+        self._away = True
+        for hearer in list(self._hearers):
+            hearer.lost()
+
+
+def _tell(hearer: Hearer, states: Sequence[Any]) -> None:
+    for _, fields in states:
+        hearer.told(fields[b"d"])

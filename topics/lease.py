@@ -1,0 +1,264 @@
+"""Who owns which feed: one node in the cluster runs it, all others follow.
+
+A node claims a feed when somebody there wants it. Who gets it is its owner for as long as it renews the lease, and is
+given an epoch above all before it; the others ask again when the lease would end. The owner knows by its own monotonic
+clock when it can no longer be sure, and writes nothing from then on (``until``). That is for tidiness: Redis refuses an
+older epoch whatever clocks say (``store.py``).
+
+A node that cannot reach Redis runs on its own what nobody gave it, and claims it under the epoch it began with as soon
+as Redis is back. Where two did, the higher epoch stays: so epochs only rise for every client. Who merely follows lets
+the owners come first then.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from math import inf
+from typing import Any, Protocol
+
+from redis.exceptions import RedisError
+
+from topics import metrics
+from topics.place import Place, connect
+from topics.store import TIMEOUT
+
+log = logging.getLogger("topics.lease")
+
+TTL = 5.0  # seconds a lease lives
+# As parts of that:
+RENEW_AFTER = 1 / 3
+SURE_FOR = 2 / 3  # after the renewal was sent: beyond it another node may soon believe the lease to be vacant
+OWNERS_FIRST = 3 / 5  # after Redis is back, in which followers take nothing
+FOLLOWED_FOR = 3  # an owner goes on for others after the last follower asked
+SOONEST = 0.05  # seconds until a follower asks again
+CLAIMS_AT_ONCE = 500
+STATES_KEPT = 4
+STATES_KEPT_FOR = 24 * 3600  # seconds
+
+# KEYS: lease, epoch, events, followed, states. ARGV: who asks, ms the lease lives, the epoch it publishes under (0: it
+# does not), now in ms, whether it may take what is vacant, ms a follower counts. Gives {epoch, followed, states kept,
+# ""} to the owner, {0, ms the lease has left (-2: it is vacant), 0, owner} to others.
+CLAIM = """
+local holder, mine = redis.call('GET', KEYS[1]), tonumber(ARGV[3])
+local held = tonumber(redis.call('GET', KEYS[2]) or '0')
+if redis.call('EXISTS', KEYS[3]) == 1 then
+  local about = redis.call('XINFO', 'STREAM', KEYS[3])
+  for i = 1, #about, 2 do
+    if about[i] == 'last-generated-id' then held = math.max(held, tonumber(string.match(about[i + 1], '(%d+)-'))) end
+  end
+end
+local epoch = 0
+if mine > 0 then
+  if mine > held or (mine == held and (not holder or holder == ARGV[1])) then epoch = mine end
+elseif holder == ARGV[1] then epoch = held
+elseif not holder and ARGV[5] == '1' then epoch = math.max(tonumber(ARGV[4]), held + 1) end
+if epoch == 0 then
+  redis.call('SET', KEYS[4], 1, 'PX', ARGV[6])
+  return {0, redis.call('PTTL', KEYS[1]), 0, holder or ''}
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+redis.call('SET', KEYS[2], string.format('%.0f', epoch))
+return {epoch, redis.call('EXISTS', KEYS[4]), redis.call('EXISTS', KEYS[5]), ''}
+"""
+
+# KEYS: lease, states. ARGV: whose. Those who follow are told, so that one of them takes it at once.
+RELEASE = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  redis.call('DEL', KEYS[1])
+  redis.call('XADD', KEYS[2], 'MAXLEN', '4', '*', 'd', ARGV[2])
+end
+"""
+
+RELEASED = b'{"state":"released"}'
+
+
+class Claimant(Protocol):
+    """A feed, as the leases see it."""
+
+    place: Place
+    epoch: int  # it publishes under; 0: it does not
+
+    def owned(self, epoch: int, *, until: float, followed: bool) -> None:
+        """It is this node's, to be published under ``epoch``; sure ``until`` (monotonic). Told at every renewal."""
+        ...
+
+    def held(self, owner: str) -> None:
+        """It is another node's. Told whenever that was seen."""
+        ...
+
+    def away(self) -> None:
+        """Redis does not say whose it is."""
+        ...
+
+    def untold(self) -> None:
+        """Redis does not know its state, though it is this node's."""
+        ...
+
+
+class Leases:
+    """This node's claims."""
+
+    def __init__(
+        self,
+        url: str,
+        node: str,
+        *,
+        clock_ms: Callable[[], int],
+        ttl: float,
+        probe_every: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._redis = connect(url, timeout=TIMEOUT)
+        self.holder = f"{node}/{secrets.token_hex(4)}"  # of two nodes with one name each is itself
+        self._clock_ms, self._monotonic = clock_ms, monotonic
+        self._ttl, self._probe_every = ttl, probe_every
+        self._due: dict[Claimant, float] = {}  # when it is to be claimed next (monotonic)
+        self._told: dict[Place, bytes] = {}  # states that Redis lacks, the newest of each
+        self._released: list[Place] = []
+        self._wake = asyncio.Event()
+        self._away = False
+        self._owners_first_until = -inf
+        self._claim = self._redis.register_script(CLAIM)
+        self._release = self._redis.register_script(RELEASE)
+
+    def join(self, claimant: Claimant) -> None:
+        """Claim it, now and for as long as it stays. While Redis is known to be away nobody waits for it."""
+        self._due[claimant] = -inf
+        self._wake.set()
+        if self._away:
+            claimant.away()
+
+    def hurry(self, claimant: Claimant) -> None:
+        """It may be had now, or may be had no more."""
+        if claimant in self._due:
+            self._due[claimant] = -inf
+            self._wake.set()
+
+    def leave(self, claimant: Claimant) -> None:
+        """Let others have it, and forget it."""
+        self._due.pop(claimant, None)
+        if claimant.epoch:
+            self._released.append(claimant.place)
+            self._wake.set()
+
+    def tell(self, claimant: Claimant, words: bytes) -> None:
+        """Tell those who follow what became of a feed that is this node's."""
+        self._told[claimant.place] = words
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Claim what is due, until cancelled."""
+        while True:
+            self._wake.clear()
+            pause = self._probe_every
+            if await self._try():
+                due = min(self._due.values(), default=inf)
+                pause = min(max(0.0, due - self._monotonic()), self._ttl)
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise asyncio.CancelledError  # redis-py 8.1 swallows it in the midst of a pipeline
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await (asyncio.sleep(pause) if self._away else self._wake.wait())
+
+    async def aclose(self) -> None:
+        """Give up what this node still has."""
+        if not self._away:
+            await self._try()
+        await self._redis.aclose()
+
+    async def _try(self) -> bool:
+        """One round; False: Redis does not answer."""
+        now = self._monotonic()
+        due = [one for one, at in self._due.items() if at <= now][:CLAIMS_AT_ONCE]
+        released, self._released = self._released, []
+        told, self._told = self._told, {}
+        if not (due or released or told or self._away):
+            return True
+        try:
+            answers = await self._ask(due, released, told)
+        except (RedisError, OSError) as error:
+            self._told = told | self._told
+            self._released += released
+            self._failed(due, error)
+            with suppress(RedisError, OSError):
+                await self._redis.connection_pool.disconnect()  # the answer to a late command fits no other one
+            return False
+        if self._away:
+            self._away, self._owners_first_until = False, now + OWNERS_FIRST * self._ttl
+        for claimant, answer in zip(due, answers, strict=True):
+            if isinstance(answer, Exception):
+                self._refused(claimant, answer)
+            elif claimant in self._due:
+                self._take(claimant, answer, asked_at=now)
+            elif answer[0]:  # it has left meanwhile
+                self._released.append(claimant.place)
+        return True
+
+    async def _ask(self, due: Sequence[Claimant], released: Sequence[Place], told: dict[Place, bytes]) -> Sequence[Any]:
+        """Raises a failure that is not about one feed."""
+        may_take = b"1" if self._monotonic() >= self._owners_first_until and not self._away else b"0"
+        async with self._redis.pipeline(transaction=False) as pipe:
+            if not (due or released or told):
+                pipe.ping()
+            for one in due:
+                place = one.place
+                keys = [place.lease, place.epoch, place.events, place.followed, place.states]
+                arguments: list[str | bytes | int] = [
+                    self.holder,
+                    _ms(self._ttl),
+                    one.epoch,
+                    self._clock_ms(),
+                    may_take,
+                    _ms(FOLLOWED_FOR * self._ttl),
+                ]
+                await self._claim(keys=keys, args=arguments, client=pipe)
+            for place, words in told.items():
+                pipe.xadd(place.states, {"d": words}, maxlen=STATES_KEPT, approximate=False)
+                pipe.expire(place.states, STATES_KEPT_FOR)
+            for place in released:
+                await self._release(keys=[place.lease, place.states], args=[self.holder, RELEASED], client=pipe)
+            answers = await pipe.execute(raise_on_error=False)
+        failures = [answer for answer in answers if isinstance(answer, Exception)]
+        if failures and len(failures) == len(answers):
+            raise failures[0]
+        return answers[: len(due)]
+
+    def _take(self, claimant: Claimant, answer: Sequence[Any], *, asked_at: float) -> None:
+        epoch, about, kept, owner = answer
+        if epoch:
+            self._due[claimant] = asked_at + RENEW_AFTER * self._ttl
+            claimant.owned(epoch, until=asked_at + SURE_FOR * self._ttl, followed=bool(about))
+            if not kept:
+                claimant.untold()
+            return
+        if claimant.epoch:
+            metrics.FENCED.inc()
+        left = about / 1000 if about >= 0 else self._owners_first_until - asked_at
+        self._due[claimant] = asked_at + min(max(left, SOONEST), self._ttl)
+        if owner:
+            claimant.held(owner.decode().partition("/")[0])
+
+    def _failed(self, due: Sequence[Claimant], error: Exception) -> None:
+        if not self._away:
+            log.warning("leases_unknown", extra={"kind": type(error).__name__, "error": str(error)[:200]})
+        self._away = True
+        for claimant in due:
+            self._postpone(claimant)
+
+    def _refused(self, claimant: Claimant, error: Exception) -> None:
+        """Something is wrong with this feed's keys."""
+        log.error("claim_failed", extra={"place": claimant.place.lease, "error": str(error)[:200]})
+        self._postpone(claimant)
+
+    def _postpone(self, claimant: Claimant) -> None:
+        if claimant in self._due:
+            self._due[claimant] = self._monotonic() + self._probe_every
+            claimant.away()
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
