@@ -11,7 +11,10 @@ from exchanges.venue import Venue
 VENUES: Mapping[str, Callable[..., Any]] = {"binance": Binance, "bybit": Bybit, "hyperliquid": Hyperliquid}
 
 
-def create(name: str, **urls: str | None) -> Venue:
-    """The venue called ``name``; ``urls`` override its own (``rest_url``, ``ws_url``, ``spot_rest_url``, …)."""
-    venue: Venue = VENUES[name](**urls)
+def create(name: str, *, parts: int = 1, **urls: str | None) -> Venue:
+    """The venue called ``name``; ``urls`` override its own (``rest_url``, ``ws_url``, ``spot_rest_url``, …).
+
+    ``parts``: processes that share what the venue allows our address.
+    """
+    venue: Venue = VENUES[name](parts=parts, **urls)
     return venue

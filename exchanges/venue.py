@@ -5,7 +5,7 @@ A venue is a folder with ``symbols.py`` (names), ``streams.py`` (what to subscri
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -46,8 +46,12 @@ Texts = tuple[Sequence[tuple[str, str]], Sequence[tuple[str, str]]]
 class Rate(NamedTuple):
     """At most ``amount`` in any ``seconds``."""
 
-    amount: int
+    amount: float
     seconds: float
+
+    def part(self, parts: int) -> "Rate":
+        """What each of so many may use of it."""
+        return Rate(self.amount / parts, self.seconds)
 
 
 USUAL_CONNECTS = Rate(300, 300.0)  # Binance's, and what others are asked for where they document less strict ones
@@ -118,6 +122,18 @@ class Capabilities:
     messages: Rate | None = None  # what we send on all sockets together; None: each is paced by itself
     # By market, limits unlike the above.
     markets_differ: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    def part(self, parts: int) -> "Capabilities":
+        """The same, with the limits of an address shared among so many processes."""
+        if parts == 1:
+            return self
+        return replace(
+            self,
+            max_sockets=max(1, self.max_sockets // parts),
+            share_from=max(1, self.share_from // parts),
+            connects=self.connects.part(parts),
+            messages=None if self.messages is None else self.messages.part(parts),
+        )
 
     def limit(self, name: Literal["max_trades", "max_candles"], market: str) -> int:
         default: int = getattr(self, name)

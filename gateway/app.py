@@ -37,6 +37,7 @@ from gateway.http import REFUSALS, sane_request_id
 from gateway.limits import Addresses, Door, Proxies, Requests
 from gateway.replies import STATUSES, error_body
 from gateway.settings import LimitSettings, Settings
+from gateway.siblings import Siblings
 from gateway.state import VERSION, Gateway
 from topics.cluster import Cluster
 from topics.history import History
@@ -55,9 +56,9 @@ class App:
     Websockets do not pass through the framework: its layers are worth 10 KB to each connection.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, siblings: Siblings | None = None) -> None:
         self.door = door_of(settings.limits)
-        self.http = http(settings, self.door)
+        self.http = http(settings, self.door, siblings)
         self._hosts = (*origins.LOCAL_HOSTS, settings.host, *settings.allowed_hosts)
         self._origins = settings.allowed_origins
 
@@ -90,12 +91,12 @@ class App:
         return origins.allowed(origin, host, origins=self._origins, hosts=self._hosts)
 
 
-def http(settings: Settings, door: Door) -> Starlette:
+def http(settings: Settings, door: Door, siblings: Siblings | None) -> Starlette:
     """All that is no websocket; its lifespan is the gateway's."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with running(settings, door) as gateway:
+        async with running(settings, door, siblings) as gateway:
             app.state.gateway = gateway
             yield
 
@@ -137,11 +138,12 @@ def http(settings: Settings, door: Door) -> Starlette:
 
 
 @asynccontextmanager
-async def running(settings: Settings, door: Door) -> AsyncIterator[Gateway]:
+async def running(settings: Settings, door: Door, siblings: Siblings | None) -> AsyncIterator[Gateway]:
     """Everything behind the doors, started; stopped on leaving, in the opposite order."""
     exchanges = {name: exchange(name, settings) for name in settings.exchanges}
     redis_url = settings.redis_url.get_secret_value()
-    cluster = Cluster(redis_url, settings.node, clock_ms=clock_ms) if redis_url else None
+    node = settings.node if siblings is None else siblings.node
+    cluster = Cluster(redis_url, node, clock_ms=clock_ms) if redis_url else None
     manager = Manager(
         exchanges,
         cluster=cluster,
@@ -158,7 +160,8 @@ async def running(settings: Settings, door: Door) -> AsyncIterator[Gateway]:
         addresses=Addresses(settings.limits.connections_per_address),
         requests=Requests(rate=settings.limits.request_rate, burst=settings.limits.request_burst, clock=time.monotonic),
         proxies=Proxies([ipaddress.ip_network(name) for name in settings.trusted_proxies]),
-        node=settings.node,
+        node=node,
+        siblings=siblings,
         clock_ms=clock_ms,
         started_ms=clock_ms(),
     )
@@ -174,7 +177,9 @@ async def running(settings: Settings, door: Door) -> AsyncIterator[Gateway]:
             cluster.start()
             stack.push_async_callback(cluster.aclose)
         stack.push_async_callback(manager.aclose)
-        if not settings.loopback:
+        if siblings is not None:
+            await stack.enter_async_context(siblings.answering(health.answers(gateway)))
+        elif not settings.loopback:
             host, _, port = settings.metrics.bind.rpartition(":")
             server, _ = start_http_server(int(port), host)
             stack.callback(server.shutdown)
@@ -192,13 +197,13 @@ async def running(settings: Settings, door: Door) -> AsyncIterator[Gateway]:
 def exchange(name: str, settings: Settings) -> Exchange:
     section = settings.venue(name)
     urls = {field: value for field, value in section.model_dump().items() if field.endswith("_url")}
-    venue = registry.create(name, **urls)
+    venue = registry.create(name, parts=settings.workers, **urls)
     return Exchange(
         venue=venue,
         catalogue=CatalogueKeeper(venue, cache_dir=settings.cache_dir, source=str(urls)),
         pool=Pool(
             name,
-            venue.capabilities,
+            venue.capabilities.part(settings.workers),
             breaker=venue.breaker,
             max_streams_per_socket=section.max_topics_per_socket,
         ),

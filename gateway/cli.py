@@ -6,18 +6,21 @@ import errno
 import json
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
 from uvicorn import Server
 
-from gateway import app, logs, metrics
+from gateway import app, logs, metrics, workers
 from gateway.http import HttpLimits
 from gateway.server import listen, loop_factory, server
 from gateway.settings import PREFIX, Settings, SettingsError, VenueSettings, load
+from gateway.siblings import Siblings
 from gateway.state import VERSION
+from gateway.workers import Worker
 
 SIMULATOR_PORT = 8790
 
@@ -51,7 +54,10 @@ def parser() -> argparse.ArgumentParser:
         ("demo", demo, "serve simulated exchanges: offline, no keys"),
         ("config", config, "print the settings in force"),
     ):
-        command(name, run, words).add_argument("--config", type=Path, help="a TOML file of settings")
+        one = command(name, run, words)
+        one.add_argument("--config", type=Path, help="a TOML file of settings")
+        if run is serve:
+            one.add_argument("--worker", type=Worker.parse, help=argparse.SUPPRESS)
     simulator = command("simulate", simulate, "run the simulated exchanges alone")
     simulator.add_argument("--host", default="127.0.0.1")
     simulator.add_argument("--port", type=int, default=SIMULATOR_PORT)
@@ -61,7 +67,13 @@ def parser() -> argparse.ArgumentParser:
 
 def serve(arguments: argparse.Namespace) -> None:
     settings = load(arguments.config)
-    run(serve_until_stopped(settings))
+    if arguments.worker is not None:
+        run(serve_as_one_of(settings, arguments.worker))
+    elif settings.workers > 1:
+        config = [] if arguments.config is None else ["--config", str(arguments.config)]
+        run(serve_by_workers(settings, ["serve", *config]))
+    else:
+        run(serve_until_stopped(settings))
 
 
 def demo(arguments: argparse.Namespace) -> None:
@@ -83,7 +95,7 @@ def simulate(arguments: argparse.Namespace) -> None:
 
 
 async def serve_until_stopped(settings: Settings, *, about: str = "") -> None:
-    with bound(settings.host, settings.port, setting=f"{PREFIX}PORT", alternative=settings.port + 1) as listening:
+    with bound_for(settings, settings.port) as listening:
         port = listening.getsockname()[1]
         logs.configure(settings.log_format, settings.log_level)
         sys.stderr.write(
@@ -92,8 +104,32 @@ async def serve_until_stopped(settings: Settings, *, about: str = "") -> None:
         await gateway_server(settings).serve(sockets=[listening])
 
 
-def gateway_server(settings: Settings) -> Server:
-    limits, root = settings.limits, app.App(settings)
+async def serve_by_workers(settings: Settings, arguments: Sequence[str]) -> None:
+    if not hasattr(socket, "SO_REUSEPORT"):
+        raise Unusable(f"this system deals no connections out to several processes: keep {PREFIX}WORKERS=1")
+    bound_for(settings, settings.port).close()  # who shares a port is not told that it is taken
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(bound_for(settings, settings.port, shared=True))]
+        port = sockets[0].getsockname()[1]
+        sockets += [stack.enter_context(bound_for(settings, port, shared=True)) for _ in range(settings.workers - 1)]
+        logs.configure(settings.log_format, settings.log_level)
+        sys.stderr.write(
+            f"market-gateway {VERSION} on http://{settings.host}:{port} "
+            f"({', '.join(settings.exchanges)}; {settings.workers} workers)\n"
+        )
+        await workers.serve(settings, sockets, arguments)
+
+
+async def serve_as_one_of(settings: Settings, worker: Worker) -> None:
+    logs.configure(settings.log_format, settings.log_level)
+    worker.watch()
+    siblings = Siblings(settings.node, worker.directory, worker.number, settings.workers)
+    with socket.socket(fileno=worker.listening) as listening:
+        await gateway_server(settings, siblings).serve(sockets=[listening])
+
+
+def gateway_server(settings: Settings, siblings: Siblings | None = None) -> Server:
+    limits, root = settings.limits, app.App(settings, siblings)
     return server(
         root,
         command_bytes=limits.command_bytes,
@@ -116,7 +152,8 @@ async def serve_simulated(settings: Settings) -> None:
         # What a simulated venue lists and trades must never pass for a real one's.
         about = f"simulated exchanges on {simulator.url}; break them at {simulator.url}/control/faults\n"
         await serve_until_stopped(
-            settings.model_copy(update={"cache_dir": None, "redis_url": SecretStr(""), **venues}), about=about
+            settings.model_copy(update={"cache_dir": None, "redis_url": SecretStr(""), "workers": 1, **venues}),
+            about=about,
         )
 
 
@@ -135,9 +172,13 @@ def simulated(url: str) -> dict[str, dict[str, str]]:
     }
 
 
-def bound(host: str, port: int, *, setting: str, alternative: int) -> socket.socket:
+def bound_for(settings: Settings, port: int, *, shared: bool = False) -> socket.socket:
+    return bound(settings.host, port, setting=f"{PREFIX}PORT", alternative=port + 1, shared=shared)
+
+
+def bound(host: str, port: int, *, setting: str, alternative: int, shared: bool = False) -> socket.socket:
     try:
-        return listen(host, port)
+        return listen(host, port, shared=shared)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise Unusable(f"port {port} is taken; set {setting} to another, say {alternative}") from error

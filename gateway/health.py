@@ -8,6 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.siblings import Answers, merged_metrics, merged_status
 from gateway.state import VERSION, Gateway
 from topics.key import MODES, THROTTLES_MS
 from topics.manager import Exchange, Manager
@@ -41,8 +42,16 @@ def reasons_not_ready(manager: Manager) -> list[str]:
 async def status(request: Request) -> Response:
     """Exchanges, and one row for each upstream subscription."""
     gateway: Gateway = request.app.state.gateway
+    own = orjson.dumps(status_of(gateway))
+    if gateway.siblings is None:
+        return Response(own, media_type="application/json")
+    return _json(merged_status(gateway.siblings.name, [own, *await gateway.siblings.ask("status")]))
+
+
+def status_of(gateway: Gateway) -> dict[str, Any]:
+    """Of this process alone."""
     manager = gateway.manager
-    content = {
+    return {
         "node": gateway.node,
         "version": VERSION,
         "uptimeMs": gateway.clock_ms() - gateway.started_ms,
@@ -58,7 +67,6 @@ async def status(request: Request) -> Response:
         "feeds": [feed_row(upstream, node=gateway.node) for upstream in manager.upstreams()],
         "clients": len(gateway.sessions),
     }
-    return _json(content)
 
 
 def budget(exchange: Exchange) -> dict[str, Any]:
@@ -119,8 +127,18 @@ def channels(offer: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-async def metrics(_: Request) -> Response:
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+async def metrics(request: Request) -> Response:
+    gateway: Gateway = request.app.state.gateway
+    text = generate_latest()
+    if gateway.siblings is not None:
+        others = await gateway.siblings.ask("metrics")
+        text = merged_metrics([answer.decode() for answer in (text, *others)])
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+def answers(gateway: Gateway) -> Answers:
+    """To the gateway's other processes."""
+    return {"metrics": generate_latest, "status": lambda: orjson.dumps(status_of(gateway)), "alive": lambda: b"yes"}
 
 
 def _json(content: Any, *, status: int = 200) -> Response:

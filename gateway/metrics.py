@@ -2,6 +2,8 @@
 
 from prometheus_client import Counter, Gauge
 
+WORKERS = Gauge("gateway_workers", "Processes of this gateway that answered")
+WORKERS.set(1)
 CLIENTS = Gauge("gateway_clients", "Open websocket connections")
 SUBSCRIPTIONS = Gauge("gateway_subscriptions", "Subscriptions of all clients", ["channel"])
 COMMANDS = Counter("gateway_commands", "Commands received, by operation", ["op"])

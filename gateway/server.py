@@ -329,8 +329,10 @@ def server(
     return Server(config)
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
     """A socket that listens; connections wait until a server takes them.
+
+    ``shared``: others that say so may listen there too, and the system deals out who is given which connection.
 
     Raises:
         OSError: the address cannot be had.
@@ -340,6 +342,8 @@ def listen(host: str, port: int) -> socket.socket:
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listening.bind((host, port))
         listening.listen(BACKLOG)  # who comes while the gateway starts waits, in place of being refused
     except BaseException:

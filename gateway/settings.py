@@ -8,9 +8,9 @@ import ipaddress
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -110,8 +110,9 @@ class Settings(BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()  # addresses or networks
     redis_url: SecretStr = SecretStr("")  # of the history that outlives a restart; empty: it does not
+    workers: int = Field(default=1, ge=1, le=64)  # processes on one port; more than one need Redis
     compression: Literal["off", "shared"] = "off"
-    node: str = "gateway-1"
+    node: str = Field(default="gateway-1", pattern=r"^[\w.:-]{1,64}$")
     log_format: Literal["json", "console"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     cache_dir: Path | None = Path("~/.cache/market-gateway").expanduser()  # last good catalogues; empty: none
@@ -155,6 +156,12 @@ class Settings(BaseSettings):
     @classmethod
     def _expand(cls, path: Any) -> Any:
         return Path(path).expanduser() if path else None
+
+    @model_validator(mode="after")
+    def _meet_somewhere(self) -> Self:
+        if self.workers > 1 and not self.redis_url.get_secret_value():
+            raise ValueError(f"{PREFIX}WORKERS={self.workers} need {PREFIX}REDIS_URL, by which they share their feeds")
+        return self
 
     @property
     def loopback(self) -> bool:
@@ -233,7 +240,8 @@ def _line(problem: Any) -> str:
     variable = PREFIX + "__".join(str(part) for part in problem["loc"]).upper().removeprefix(PREFIX)
     if problem["type"] == "extra_forbidden":
         return f"{variable} is not a setting{_closest(variable, variables())}"
-    return f"{variable}: {problem['msg'].removeprefix('Value error, ')}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{variable}: {message}" if problem["loc"] else message
 
 
 def _closest(name: str, known: Any) -> str:

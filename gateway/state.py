@@ -9,6 +9,7 @@ from starlette.types import Scope
 
 from gateway.limits import Addresses, Door, Proxies, Requests
 from gateway.settings import LimitSettings
+from gateway.siblings import Siblings
 from topics.history import History
 from topics.manager import Manager
 
@@ -29,7 +30,8 @@ class Gateway:
     addresses: Addresses
     requests: Requests
     proxies: Proxies
-    node: str
+    node: str  # its name in the cluster
+    siblings: Siblings | None  # the gateway's other processes; None: this is all of it
     clock_ms: Callable[[], int]
     started_ms: int
     draining: bool = False

@@ -54,6 +54,7 @@ class Binance:
         ws_url: str | None = None,
         spot_rest_url: str | None = None,
         spot_ws_url: str | None = None,
+        parts: int = 1,
     ) -> None:
         self.breaker = Breaker(self.name, bans=rest.BANS)
         self._rest = {
@@ -61,7 +62,7 @@ class Binance:
             "spot": rest.spot((spot_rest_url or SPOT_REST_URL) + "/api/v3"),
         }
         pools = {"linear": "futures requests", "spot": "spot requests"}
-        self._budgets = {m: Budget(self.name, pools[m], product.rate) for m, product in self._rest.items()}
+        self._budgets = {m: Budget(self.name, pools[m], product.rate.part(parts)) for m, product in self._rest.items()}
         self._fetchers = {
             market: Fetcher(self.name, refusal=rest.refusal, budget=budget, breaker=self.breaker)
             for market, budget in self._budgets.items()

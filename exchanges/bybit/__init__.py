@@ -48,9 +48,10 @@ class Bybit:
         ws_url: str | None = None,
         spot_rest_url: str | None = None,
         spot_ws_url: str | None = None,
+        parts: int = 1,
     ) -> None:
         self.breaker = Breaker(self.name, bans=rest.BANS)
-        self._budget = Budget(self.name, "requests", rest.RATE)
+        self._budget = Budget(self.name, "requests", rest.RATE.part(parts))
         self._fetcher = Fetcher(self.name, refusal=rest.refusal, budget=self._budget, breaker=self.breaker)
         bases = dict.fromkeys(("linear", "inverse"), rest_url or REST_URL)
         bases["spot"] = spot_rest_url or rest_url or REST_URL

@@ -54,9 +54,10 @@ class Hyperliquid:
         ws_url: str | None = None,
         spot_rest_url: str | None = None,  # one API serves both markets
         spot_ws_url: str | None = None,
+        parts: int = 1,
     ) -> None:
         self.breaker = Breaker(self.name)
-        self._budget = Budget(self.name, "requests", rest.RATE)
+        self._budget = Budget(self.name, "requests", rest.RATE.part(parts))
         self._fetcher = Fetcher(self.name, refusal=rest.refusal, budget=self._budget, breaker=self.breaker)
         self._info = f"{rest_url or spot_rest_url or REST_URL}/info"
         self._endpoint = streams.endpoint(ws_url or spot_ws_url or WS_URL)
