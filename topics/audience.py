@@ -37,6 +37,10 @@ class Source(Protocol):
     begun: bool  # it has flowed before, so that somebody may have a place in its stream
     past_known: asyncio.Event  # what an earlier process published is in the ring
 
+    async def reach(self, cursor: Cursor) -> None:
+        """Wait for what another node has published until ``cursor``: who was there before may be ahead of us."""
+        ...
+
     def settle(self) -> None:
         """Publish what is pending, so that the newest state has a cursor."""
         ...
@@ -86,6 +90,7 @@ class Audience:
     async def judge(self, since: Cursor) -> Resume:
         """What becomes of a subscriber that goes on from ``since``."""
         await self._source.past_known.wait()
+        await self._source.reach(since)
         self._source.settle()
         content = self._source.content
         if isinstance(content, Books):

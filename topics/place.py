@@ -1,10 +1,12 @@
 """Where a feed is kept in Redis, and how Redis is reached."""
 
-from typing import NamedTuple
+import asyncio
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ResponseError
 
 from exchanges.venue import Stream
 from topics.key import TopicKey
@@ -29,15 +31,57 @@ def place_of(key: TopicKey, stream: Stream) -> Place:
     return Place(*(f"{feed}:{name}" for name in Place._fields))
 
 
-def connect(url: str, *, timeout: float, waits: float = 0.0) -> Redis:
-    """A client that gives up after ``timeout`` seconds, beyond the ``waits`` that a command asks Redis to take.
+def bulks(*parts: bytes) -> bytes:
+    """Parts of a command as Redis reads them, for the two commands that are sent all the time."""
+    return b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
 
-    It retries nothing: what failed is written again from where it came from, not from a buffer.
+
+def connect(url: str, *, timeout: float, bounded: bool = True) -> Redis:
+    """A client that gives up after ``timeout`` seconds.
+
+    It retries nothing: what failed is written again from where it came from, not from a buffer. ``bounded``: each
+    command is; else only connecting is, and who sends commands bounds them, which the library does at twice their cost.
     """
     return Redis.from_url(
         url,
-        socket_timeout=timeout + waits,
+        socket_timeout=timeout if bounded else None,
         socket_connect_timeout=timeout,
         retry=Retry(NoBackoff(), 0),
         legacy_responses=False,
     )
+
+
+class Line:
+    """One connection to Redis for one command at a time, packed by who sends it (``bulks``)."""
+
+    def __init__(self, url: str, *, timeout: float) -> None:
+        self._redis = connect(url, timeout=timeout, bounded=False)
+        self._connection: Any = None  # the library has no type for it
+
+    async def ask(self, command: bytes, *, within: float) -> Any:
+        """The answer, if it comes within so many seconds.
+
+        Raises:
+            RedisError, OSError: there is none, or it is a refusal (``ResponseError``).
+        """
+        clean = False
+        try:
+            async with asyncio.timeout(within):
+                if self._connection is None:
+                    pool: Any = self._redis.connection_pool
+                    self._connection = await pool.get_connection()
+                await self._connection.send_packed_command(command)
+                answer = await self._connection.read_response()
+            clean = True
+        except ResponseError:
+            clean = True
+            raise
+        finally:
+            if not clean and self._connection is not None:  # a late answer fits no other command
+                await self._connection.disconnect(nowait=True)
+        return answer
+
+    async def aclose(self) -> None:
+        if self._connection is not None:
+            await self._connection.disconnect(nowait=True)
+        await self._redis.aclose()

@@ -105,7 +105,7 @@ class RedisRing(MemoryRing):
     def lacking(self, count: int) -> Batch | None:
         if self._epoch is None or self._clock() >= self._until:
             return None
-        first = self._after(self._kept)
+        first = self._first_lacking()
         entries = [entry for _, entry in islice(self._entries, first, first + count)]
         changed = list(self._changed)
         if not (entries or changed) or not self._entries:
@@ -144,7 +144,16 @@ class RedisRing(MemoryRing):
             self._changed[row.open_time_ms] = None
         return row
 
+    def _first_lacking(self) -> int:
+        """The place of the first event that Redis lacks; they are few but for an outage."""
+        first, kept = len(self._entries), self._kept
+        if kept is None:
+            return 0
+        while first and self._entries[first - 1][1].cursor > kept:
+            first -= 1
+        return first
+
     def _count_lost(self, first: Cursor) -> None:
         """Between what Redis has and ``first``, which is the oldest that could still be written."""
-        if self._kept is not None and self._kept.epoch == first.epoch:
+        if self._kept is not None and self._kept.epoch == first.epoch and first.seq > self._kept.seq + 1:
             metrics.UNSTORED.inc(first.seq - self._kept.seq - 1)

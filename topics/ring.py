@@ -143,9 +143,9 @@ class MemoryRing:
         self._entries.clear()
         self._rows.clear()
 
-    def _after(self, cursor: Cursor | None) -> int:
-        """The place of the first event after ``cursor``; None: of the first of all."""
-        return 0 if cursor is None else bisect_right(self._entries, cursor, key=lambda held: held[1].cursor)
+    def _after(self, cursor: Cursor) -> int:
+        """The place of the first event after ``cursor``."""
+        return bisect_right(self._entries, cursor, key=lambda held: held[1].cursor)
 
     def _forget_row(self) -> Row:
         oldest = self._rows.pop(next(iter(self._rows)))

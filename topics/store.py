@@ -11,21 +11,23 @@ writer of an older epoch is refused, whatever became of the events.
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from topics import metrics
 from topics.key import Cursor
-from topics.place import Place, connect
+from topics.place import Line, Place, bulks, connect
 from topics.ring import MAX_BYTES, MAX_YOUNG_EVENTS, Entry, Row
 
 log = logging.getLogger("topics.store")
 
 TIMEOUT = 0.5  # seconds for any answer
 PROBE_EVERY = 1.0  # seconds between two tries while Redis is away
+EVERY = 0.005  # seconds from one write to the next at the least: what comes meanwhile shares it
 IDLE_CHECK = 1.0  # seconds without a write after which it is asked whether it is there
 FAREWELL = 2.0  # seconds for the last writes at the end
 EVENTS_AT_ONCE = 500  # of one feed in one write
@@ -35,46 +37,52 @@ KEPT_FOR_MS = 24 * 3_600_000  # a feed's events and candles after the last write
 UNKNOWN = "not asked yet"
 SEEN, UNSEEN = b"d", b"h"  # the one field of an event: its JSON, as it was sent, or to nobody
 
-# KEYS: events, epoch, candles. ARGV: our epoch, the id of the newest event that should be there ("0-0": none), the
-# oldest id to keep, the ms to keep it for, the number of events; then id, field and payload of each, then field and
-# value of each candle, "" to drop. Gives 1; 0 where that newest event is not there any more. Refuses with FENCED where
-# a later owner has written. What is there already, by a write whose answer was lost, is passed over.
+# For each feed three KEYS (events, epoch, candles) and in ARGV, behind the ms to keep it for: one text of our epoch,
+# the id of the newest event that should be there ("0-0": none), the oldest id to keep, the number of events and of
+# candles; then field + id and payload of each event, and field and value of each candle, "" to drop. Gives for each
+# feed 1; 0 where that newest event is not there any more; -1 where a later owner has written: then nothing is. What is
+# there already, by a write whose answer was lost, is passed over.
 WRITE = """
-local mine = tonumber(ARGV[1])
-local held = tonumber(redis.call('GET', KEYS[2]) or '0')
-local top_epoch, top_seq = 0, 0
-if redis.call('EXISTS', KEYS[1]) == 1 then
-  local about = redis.call('XINFO', 'STREAM', KEYS[1])
+local keep, at = ARGV[1], 2
+local function write(events, epoch_key, candles)
+  local mine, kept, oldest, added, changed = string.match(ARGV[at], '(%d+) (%S+) (%S+) (%d+) (%d+)')
+  mine = tonumber(mine)
+  local first, last = at + 1, at + 2 * tonumber(added)
+  local rows = last + 2 * tonumber(changed)
+  at = rows + 1
+  local held = tonumber(redis.call('GET', epoch_key) or '0')
+  local top_epoch, top_seq = 0, 0
+  local about = redis.call('EXISTS', events) == 1 and redis.call('XINFO', 'STREAM', events) or {}
   for i = 1, #about, 2 do
     if about[i] == 'last-generated-id' then
       local epoch, seq = string.match(about[i + 1], '(%d+)-(%d+)')
       top_epoch, top_seq = tonumber(epoch), tonumber(seq)
     end
   end
-end
-if held > mine or top_epoch > mine then
-  return redis.error_reply('FENCED ' .. math.max(held, top_epoch))
-end
-if held < mine then redis.call('SET', KEYS[2], ARGV[1]) end
-local epoch, seq = string.match(ARGV[2], '(%d+)-(%d+)')
-epoch, seq = tonumber(epoch), tonumber(seq)
-if top_epoch < epoch or (top_epoch == epoch and top_seq < seq) then return 0 end
-local last = 5 + 3 * tonumber(ARGV[5])
-for i = 6, last, 3 do
-  local epoch, seq = string.match(ARGV[i], '(%d+)-(%d+)')
-  epoch, seq = tonumber(epoch), tonumber(seq)
-  if epoch > top_epoch or (epoch == top_epoch and seq > top_seq) then
-    redis.call('XADD', KEYS[1], ARGV[i], ARGV[i + 1], ARGV[i + 2])
+  if held > mine or top_epoch > mine then return -1 end
+  if held < mine then redis.call('SET', epoch_key, string.format('%.0f', mine)) end
+  local function beyond(id)
+    local epoch, seq = string.match(id, '(%d+)-(%d+)')
+    epoch, seq = tonumber(epoch), tonumber(seq)
+    return epoch > top_epoch or (epoch == top_epoch and seq > top_seq)
   end
+  if beyond(kept) then return 0 end
+  for i = first, last, 2 do
+    local id = string.sub(ARGV[i], 2)
+    if beyond(id) then redis.call('XADD', events, id, string.sub(ARGV[i], 1, 1), ARGV[i + 1]) end
+  end
+  for i = last + 1, rows, 2 do
+    if ARGV[i + 1] == '' then redis.call('HDEL', candles, ARGV[i])
+    else redis.call('HSET', candles, ARGV[i], ARGV[i + 1]) end
+  end
+  redis.call('XTRIM', events, 'MINID', '~', oldest)
+  redis.call('PEXPIRE', events, keep)
+  if rows > last then redis.call('PEXPIRE', candles, keep) end
+  return 1
 end
-for i = last + 1, #ARGV, 2 do
-  if ARGV[i + 1] == '' then redis.call('HDEL', KEYS[3], ARGV[i])
-  else redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1]) end
-end
-redis.call('XTRIM', KEYS[1], 'MINID', '~', ARGV[3])
-redis.call('PEXPIRE', KEYS[1], ARGV[4])
-redis.call('PEXPIRE', KEYS[3], ARGV[4])
-return 1
+local answers = {}
+for i = 1, #KEYS, 3 do answers[#answers + 1] = write(KEYS[i], KEYS[i + 1], KEYS[i + 2]) end
+return answers
 """
 
 
@@ -132,6 +140,7 @@ class Store:
         self._redis = connect(url, timeout=timeout)
         self._probe_every = probe_every
         self._script = ""
+        self._line, self._timeout = Line(url, timeout=timeout), timeout
         self._lacking: dict[Kept, None] = {}
         self._wake, self._tried = asyncio.Event(), asyncio.Event()
         self.problem: str | None = UNKNOWN  # in a word, why nothing can be written; None: it can
@@ -139,7 +148,9 @@ class Store:
 
     async def run(self) -> None:
         """Write what rings lack, until cancelled."""
+        loop = asyncio.get_running_loop()
         while True:
+            began = loop.time()
             await self._try()
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -147,11 +158,13 @@ class Store:
             self._tried.set()
             if self.problem is not None:
                 await asyncio.sleep(self._probe_every)
-            elif not self._lacking:
+                continue
+            if not self._lacking:
                 self._wake.clear()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(IDLE_CHECK):
                         await self._wake.wait()
+            await asyncio.sleep(max(0.0, began + EVERY - loop.time()))
 
     async def aclose(self) -> None:
         """Write what is left, if Redis takes it in time."""
@@ -159,6 +172,7 @@ class Store:
             async with asyncio.timeout(FAREWELL):
                 while self._lacking and self.problem is None:
                     await self._try()
+        await self._line.aclose()
         await self._redis.aclose()
 
     def mark(self, ring: Kept) -> None:
@@ -189,7 +203,8 @@ class Store:
         while len(entries) < MAX_YOUNG_EVENTS and size < MAX_BYTES:
             found: Any = await self._redis.xrevrange(place.events, max=end, min=start, count=LOAD_AT_ONCE)
             for id, fields in found:
-                entries.append(entry_of(id, fields))
+                ((field, payload),) = fields.items()
+                entries.append(entry_of(id, field, payload))
                 size += len(entries[-1].payload)
             if len(found) < LOAD_AT_ONCE:
                 break
@@ -232,33 +247,52 @@ class Store:
         batches = [(ring, batch) for ring in rings if (batch := _lacking(ring)) is not None]
         if not batches:
             return
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for ring, batch in batches:
-                place = ring.place
-                pipe.evalsha(self._script, 3, place.events, place.epoch, place.candles, *_arguments(batch))
-            answers = await pipe.execute(raise_on_error=False)
-        failure: Exception | None = None
-        for (ring, batch), answer in zip(batches, answers, strict=True):
-            if isinstance(answer, ResponseError) and str(answer).startswith("FENCED"):
-                metrics.FENCED.inc()
-                log.warning("fenced", extra={"place": ring.place.events, "error": str(answer)})
-                ring.fenced()
-            elif isinstance(answer, NoScriptError):
+        try:
+            answers: Sequence[Any] = await self._call(batches)
+        except ResponseError as error:
+            if isinstance(error, NoScriptError):
                 self._script = ""  # it was started anew
-                self.mark(ring)
-            elif isinstance(answer, Exception):
+                self._lacking |= dict.fromkeys(rings)
+                return
+            if len(batches) == 1:
+                raise
+            answers = await self._each(batches)
+        failure: Exception | None = None
+        stored = 0
+        for (ring, batch), answer in zip(batches, answers, strict=True):
+            if isinstance(answer, Exception):
                 failure = failure or answer
                 self.mark(ring)
+            elif answer < 0:
+                metrics.FENCED.inc()
+                log.warning("fenced", extra={"place": ring.place.events})
+                ring.fenced()
             elif answer == 0:
                 ring.vanished()
                 self.mark(ring)
             else:
-                metrics.STORED.inc(len(batch.entries))
+                stored += len(batch.entries)
                 ring.written(batch)
                 if batch.more:
                     self.mark(ring)
+        metrics.STORED.inc(stored)
         if failure is not None:
             raise failure
+
+    async def _call(self, batches: Sequence[tuple[Kept, Batch]]) -> Sequence[Any]:
+        """Write all of them by one command: what a command costs is the same for one feed or a hundred."""
+        answers: Sequence[Any] = await self._line.ask(packed(self._script, batches), within=self._timeout)
+        return answers
+
+    async def _each(self, batches: Sequence[tuple[Kept, Batch]]) -> Sequence[Any]:
+        """Write them one by one, for something is wrong with one of them."""
+        answers = list[Any]()
+        for one in batches:
+            try:
+                answers += await self._call([one])
+            except ResponseError as error:
+                answers.append(error)
+        return answers
 
     def _answered(self) -> None:
         if self.problem is not None:
@@ -286,20 +320,38 @@ def _lacking(ring: Kept) -> Batch | None:
         return None
 
 
-def _arguments(batch: Batch) -> list[Any]:
-    arguments: list[Any] = [batch.epoch, str(batch.kept), str(batch.oldest), KEPT_FOR_MS, len(batch.entries)]
-    for entry in batch.entries:
-        arguments += (str(entry.cursor), UNSEEN if entry.unseen else SEEN, entry.payload)
-    for open_time, row in batch.rows:
-        arguments += (open_time, b"" if row is None else b"%d:%b%b" % (len(row.payload), row.payload, row.meta))
-    return arguments
+def packed(script: str, batches: Sequence[tuple[Kept, Batch]]) -> bytes:
+    """The command as Redis reads it. Packed here, for the library's way takes as long as all else that a write costs
+    (``scripts/bench_choices.py``)."""
+    arguments = [b"%d" % KEPT_FOR_MS]
+    for _, batch in batches:
+        sizes = len(batch.entries), len(batch.rows)
+        arguments.append(b"%d %d-%d %d-%d %d %d" % (batch.epoch, *batch.kept, *batch.oldest, *sizes))
+        for (epoch, seq), payload, unseen in batch.entries:
+            arguments += (b"%b%d-%d" % (UNSEEN if unseen else SEEN, epoch, seq), payload)
+        for open_time, row in batch.rows:
+            value = b"" if row is None else b"%d:%b%b" % (len(row.payload), row.payload, row.meta)
+            arguments += (b"%d" % open_time, value)
+    keys = 3 * len(batches)
+    head = b"*%d\r\n" % (3 + keys + len(arguments)) + bulks(b"EVALSHA", script.encode(), b"%d" % keys)
+    return b"".join((head, *(_keys(ring.place) for ring, _ in batches), bulks(*arguments)))
 
 
-def entry_of(id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
-    """An event as its stream has it."""
+@lru_cache(maxsize=4_096)
+def _keys(place: Place) -> bytes:
+    return bulks(place.events.encode(), place.epoch.encode(), place.candles.encode())
+
+
+def entry_of(id: bytes, field: bytes, payload: bytes) -> Entry:
+    """An event as its stream has it.
+
+    Raises:
+        ValueError: it is none of ours.
+    """
+    if field not in (SEEN, UNSEEN):
+        raise ValueError(f"no event has a field {field!r}")
     epoch, _, seq = id.partition(b"-")
-    unseen = fields.get(UNSEEN)
-    return Entry(Cursor(int(epoch), int(seq)), fields[SEEN] if unseen is None else unseen, unseen is not None)
+    return Entry(Cursor(int(epoch), int(seq)), payload, field == UNSEEN)
 
 
 def _row(open_time_ms: int, value: bytes) -> Row:

@@ -13,6 +13,7 @@ No await lies between a message and its place behind a cursor, so no lock exists
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from exchanges.book import OrderBook
@@ -33,6 +34,8 @@ from topics.subscriber import NOWHERE
 from topics.tick import Tick
 from topics.trades import Trades
 from topics.wire import Gap, GapReason, Status, gap_json, is_gap, skipped_json, status_json
+
+REACH = 1.0  # seconds that a follower may be behind the owner
 
 
 class Upstream:
@@ -62,6 +65,7 @@ class Upstream:
             self.past_known.set()
         self.following = False  # it is another node's
         self.owner: str | None = None  # the name of that node; None: it is this one's
+        self._news = asyncio.Event()  # more of it has been heard
         self._lost_place = False  # what is followed of a book lacks something, and was not told so by its owner
         self.status = Status("connecting", "connecting", epoch or clock_ms(), None, "", 0, None)
         self.on_status: Callable[[Status], None] = lambda _: None  # told of every change
@@ -122,6 +126,7 @@ class Upstream:
                 self._followed.count += 1
         if entries:
             self.last_event_ms = self._clock_ms()
+            self._news.set()
         if not known:
             lost, self._lost_place = self.flowing, self._lost_place or self.flowing
             self.flowing = False
@@ -132,6 +137,15 @@ class Upstream:
             self._lost_place = False
             self._flow()
         return True
+
+    async def reach(self, cursor: Cursor) -> None:
+        """Wait a moment for what the feed's owner has published until ``cursor``, if that is not here yet."""
+        end = asyncio.get_running_loop().time() + REACH
+        while self.following and cursor > self.cursor and (left := end - asyncio.get_running_loop().time()) > 0:
+            self._news.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._news.wait()
 
     def told(self, state: State, reason: str, attempt: int, retry_in: float | None) -> None:
         """Its owner has said how it is."""

@@ -86,12 +86,15 @@ def feeder(kind: str, port: int, load: Load) -> AbstractContextManager[Program]:
 
 
 @contextmanager
-def start_gateway(load: Load) -> Iterator[Running]:
-    """The gateway with all its upstream streams running, so that clients are all that is added to it."""
+def start_gateway(load: Load, **more: str) -> Iterator[Running]:
+    """The gateway with all its upstream streams running, so that clients are all that is added to it.
+
+    ``more``: settings of its environment.
+    """
     with ExitStack() as stack:
         fed = stack.enter_context(feeder("venue", 0, load))
         port = free_port()
-        environment = gateway_environment(port, fed.read()["port"])
+        environment = gateway_environment(port, fed.read()["port"]) | more
         command = [sys.executable, "-m", "gateway", "serve"]
         process = stack.enter_context(program("gateway", command, cores=SERVER_CORES, environment=environment))
         wait_for(lambda: listens(port), process, "does not listen")

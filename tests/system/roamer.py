@@ -68,6 +68,7 @@ class Roamer:
         self._random = random.Random(seed)
         self._at: dict[str, Cursor] = {}  # the newest event of each topic it was sent
         self._lost: dict[str, bool] = {}  # topics in which something is missing that a gap has told
+        self._trades: dict[str, int] = {}  # the newest of each topic whose ids rise
 
     async def run(self, stay: tuple[float, float]) -> None:
         """Until cancelled: be at one node for a while, then at another."""
@@ -113,6 +114,11 @@ class Roamer:
         elif before is not None and not told and cursor != Cursor(before.epoch, before.seq + 1):
             self._record.find(f"{topic}: {cursor} after {before}, and nothing said")
         self._at[topic] = cursor
+        if frame["channel"] == "trades" and "data" in frame and frame["topic"]["exchange"] == "binance":
+            for row in frame["data"]:
+                id = int(row["id"])
+                self._record.counts["trade again"] += id <= self._trades.get(topic, -1)
+                self._trades[topic] = max(id, self._trades.get(topic, -1))
 
 
 def name_of(channel: str, topic: dict[str, Any]) -> str:
