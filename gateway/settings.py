@@ -22,7 +22,7 @@ from pydantic_settings import (
 from exchanges.registry import VENUES
 
 PREFIX = "GATEWAY_"
-REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://", "redis+sentinel://")
 
 
 class Section(BaseModel):

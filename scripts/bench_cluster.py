@@ -53,6 +53,11 @@ from gateway.server import loop_factory
 from tests.redis_server import RedisServer, binaries, redis_server  # the tests' own, from the project's
 from tests.system import processes
 from tests.system.roamer import Record, Roamer
+from topics.key import Cursor
+from topics.place import Place
+from topics.redis_ring import RedisRing
+from topics.ring import MemoryRing, RingBudget
+from topics.store import Store
 
 TOPICS, RATE = 100, 2_000
 PAYLOAD = b"x" * 660  # of an event, as long as a frame of one trade
@@ -140,8 +145,8 @@ def followers(seconds: float) -> None:
     )
     owner, follower = together.cpu
     print(
-        f"nodes: CPU of a message: one node alone {alone.cpu[0]:.1f} µs, with Redis {kept.cpu[0]:.1f} µs, with a follower "
-        f"{owner:.1f} µs; the follower {follower:.1f} µs"
+        f"nodes: CPU of a message: one node alone {alone.cpu[0]:.1f} µs, with Redis {kept.cpu[0]:.1f} µs, with a "
+        f"follower {owner:.1f} µs; the follower {follower:.1f} µs"
     )
 
 
@@ -163,7 +168,7 @@ async def storing(url: str, seconds: float) -> float:
     """CPU of an event, µs, beyond what the same costs where nothing is stored."""
     keeping = Store(url)
     running = asyncio.create_task(keeping.run())
-    while keeping.problem is not None:
+    while keeping.problem is not None:  # noqa: ASYNC110  # another process's state has no event
         await asyncio.sleep(0.01)
     places = [Place(*(f"bench:{{{number}}}:{name}" for name in Place._fields)) for number in range(TOPICS)]
     budget = RingBudget()

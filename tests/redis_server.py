@@ -81,3 +81,43 @@ def redis_server(binary: str) -> Iterator[RedisServer]:
             yield server
         finally:
             server.kill()
+
+
+@contextmanager
+def sentinel(primary: RedisServer, replica: RedisServer, binary: str) -> Iterator[str]:
+    """A Sentinel that puts ``replica`` in the place of ``primary`` when that is gone; gives its URL, as we write it."""
+    ask(primary, "CONFIG", "SET", "repl-diskless-sync-delay", "0")
+    ask(replica, "REPLICAOF", "127.0.0.1", str(primary.port))
+    end = time.monotonic() + START_TIMEOUT
+    while b"master_link_status:up" not in ask(replica, "INFO", "replication"):
+        assert time.monotonic() < end, "it does not follow"
+        time.sleep(0.05)
+    with tempfile.TemporaryDirectory() as directory:
+        server = RedisServer(binary, directory)
+        config = Path(directory) / "sentinel.conf"
+        config.write_text(
+            f"port {server.port}\n"
+            f"sentinel monitor ours 127.0.0.1 {primary.port} 1\n"
+            "sentinel down-after-milliseconds ours 300\n"
+            "sentinel failover-timeout ours 2000\n"
+        )
+        running = subprocess.Popen([binary, str(config), "--sentinel"], stdout=subprocess.DEVNULL)
+        try:
+            while str(replica.port).encode() not in ask(server, "SENTINEL", "REPLICAS", "ours"):
+                assert time.monotonic() < end, "it does not know the replica"
+                time.sleep(0.05)
+            yield f"redis+sentinel://127.0.0.1:{server.port}/ours"
+        finally:
+            running.kill()
+            running.wait()
+
+
+def ask(server: RedisServer, *command: str) -> bytes:
+    """The beginning of its answer; nothing while it does not listen."""
+    parts = [f"${len(part)}\r\n{part}\r\n" for part in command]
+    try:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=1.0) as one:
+            one.sendall(f"*{len(command)}\r\n{''.join(parts)}".encode())
+            return one.recv(65536)
+    except OSError:
+        return b""

@@ -1,10 +1,12 @@
 """Where a feed is kept in Redis, and how Redis is reached."""
 
 import asyncio
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
+from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 
@@ -12,6 +14,7 @@ from exchanges.venue import Stream
 from topics.key import TopicKey
 
 PREFIX = "market-gateway"
+SENTINEL = "redis+sentinel://"
 
 
 class Place(NamedTuple):
@@ -39,16 +42,31 @@ def bulks(*parts: bytes) -> bytes:
 def connect(url: str, *, timeout: float, bounded: bool = True) -> Redis:
     """A client that gives up after ``timeout`` seconds.
 
+    ``url`` is one of the library's, or ``redis+sentinel://user:password@host:port,host:port/service/database``: there
+    the primary of the service is asked for with each new connection.
+
     It retries nothing: what failed is written again from where it came from, not from a buffer. ``bounded``: each
     command is; else only connecting is, and who sends commands bounds them, which the library does at twice their cost.
     """
-    return Redis.from_url(
-        url,
-        socket_timeout=timeout if bounded else None,
-        socket_connect_timeout=timeout,
-        retry=Retry(NoBackoff(), 0),
-        legacy_responses=False,
+    options: dict[str, Any] = {
+        "socket_timeout": timeout if bounded else None,
+        "socket_connect_timeout": timeout,
+        "retry": Retry(NoBackoff(), 0),
+        "legacy_responses": False,
+    }
+    if not url.startswith(SENTINEL):
+        return Redis.from_url(url, **options)
+    parts = urlsplit(url)
+    login, _, hosts = parts.netloc.rpartition("@")
+    user, _, password = login.partition(":")
+    service, _, database = parts.path.removeprefix("/").partition("/")
+    asked = [(host.rpartition(":")[0], int(host.rpartition(":")[2])) for host in hosts.split(",")]
+    asking = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+    sentinel = Sentinel(asked, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
+    found: Redis = sentinel.master_for(
+        service, username=unquote(user) or None, password=unquote(password) or None, db=int(database or 0), **options
     )
+    return found
 
 
 class Line:
@@ -64,11 +82,10 @@ class Line:
         Raises:
             RedisError, OSError: there is none, or it is a refusal (``ResponseError``).
         """
-        clean = False
+        clean, pool = False, cast(Any, self._redis.connection_pool)
         try:
             async with asyncio.timeout(within):
                 if self._connection is None:
-                    pool: Any = self._redis.connection_pool
                     self._connection = await pool.get_connection()
                 await self._connection.send_packed_command(command)
                 answer = await self._connection.read_response()
@@ -78,7 +95,9 @@ class Line:
             raise
         finally:
             if not clean and self._connection is not None:  # a late answer fits no other command
-                await self._connection.disconnect(nowait=True)
+                connection, self._connection = self._connection, None  # the next may be to another primary
+                await connection.disconnect(nowait=True)
+                await pool.release(connection)
         return answer
 
     async def aclose(self) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
-from tests.redis_server import RedisServer, binaries, redis_server
+from tests.redis_server import RedisServer, binaries, redis_server, sentinel
 from tests.topics.ring_contract import EPOCH, MakeRing, RingContract, event, filled, row
 from tests.topics.scripted_venue import (
     EPOCH_MS,
@@ -496,6 +496,27 @@ async def test_a_ring_that_fails_does_not_end_the_keeping_of_others(
 
     assert {record.message for record in caplog.records if record.levelname == "ERROR"} == {"store_failed"}
     caplog.clear()  # this was meant
+
+
+@pytest.mark.parametrize("binary", binaries().values(), ids=binaries())
+async def test_where_a_sentinel_names_the_primary_the_next_one_is_gone_on_with(binary: str) -> None:
+    with redis_server(binary) as primary, redis_server(binary) as replica, sentinel(primary, replica, binary) as url:
+        store = Store(url, probe_every=0.05)
+        task = asyncio.create_task(store.run())
+        ring = ring_of(store)
+        filled(ring, 3)
+        await kept(ring)
+        primary.kill()
+        ring.append(*event(4))
+        async with asyncio.timeout(20):
+            while ring.lacking(1) is not None:  # noqa: ASYNC110  # another process's state has no event
+                await asyncio.sleep(0.05)
+        entries = (await store.load(PLACE)).entries
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await store.aclose()
+
+    assert [entry.cursor.seq for entry in entries] == [1, 2, 3, 4]
 
 
 async def test_a_redis_that_has_forgotten_the_script_is_told_it_again(server: RedisServer, redis: Redis) -> None:
