@@ -1,31 +1,39 @@
 """The image and the compose file hold together with the code: commands, settings, files, bounds. No docker is needed.
 
-They are read as text, since no YAML reader is among our dependencies; where docker compose is at hand it is asked too.
+They are read as text, since no YAML reader is among our dependencies; where a reader of YAML, docker compose or nginx
+is at hand it is asked too.
 """
 
+import http.client
+import ipaddress
 import json
 import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import threading
 import time
 import tomllib
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 
 from gateway import cli, settings
+from gateway.limits import Proxies
 from gateway.state import VERSION
 from tests.redis_server import binaries
 
 ROOT = Path(__file__).parent.parent
 DOCKERFILE, IGNORED, COMPOSE = ROOT / "Dockerfile", ROOT / ".dockerignore", ROOT / "compose.yaml"
+NGINX = ROOT / "deploy" / "nginx" / "nginx.conf"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
@@ -62,11 +70,12 @@ def services() -> dict[str, str]:
     """The lines of each service, by its name."""
     body = re.search(r"^services:\n(.*?)^\w", COMPOSE.read_text(), re.MULTILINE | re.DOTALL)
     assert body
-    parts = re.split(r"^  (\w+):.*\n", re.sub(r"^ *#.*\n", "", body[1], flags=re.MULTILINE), flags=re.MULTILINE)
+    parts = re.split(r"^  ([\w-]+):.*\n", re.sub(r"^ *#.*\n", "", body[1], flags=re.MULTILINE), flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 OURS = [name for name, lines in services().items() if "    image: market-gateway\n" in lines]
+NODES = [name for name in OURS if "    profiles: [cluster]\n" in services()[name]]
 
 
 def environment(service: str) -> dict[str, str]:
@@ -93,8 +102,9 @@ def published(service: str) -> list[str]:
 
 
 def test_there_is_something_to_check() -> None:
-    assert OURS == ["gateway", "demo"]
-    assert list(services()) == ["gateway", "redis", "demo"]
+    assert OURS == ["gateway", "demo", "node-1", "node-2"]
+    assert NODES == ["node-1", "node-2"]
+    assert list(services()) == ["gateway", "redis", "demo", *NODES, "nginx"]
     assert len(image_settings()) >= 5
     assert {"pyproject.toml", "gateway"} < copied()
 
@@ -129,8 +139,9 @@ def test_simulated_trades_are_not_kept_beside_real_ones() -> None:
 
 
 def test_compose_publishes_the_gateways_port_alone_and_on_loopback_alone() -> None:
+    assert [service for service in services() if published(service)] == ["gateway", "demo", "nginx"]
     ports = [port for service in services() for port in published(service)]
-    assert len(ports) == len(set(ports)) == len(OURS)
+    assert len(ports) == len(set(ports)) == 3
     assert all(re.fullmatch(rf"127\.0\.0\.1:\d+:{image_settings()['GATEWAY_PORT']}", port) for port in ports)
     assert image()["EXPOSE"] == image_settings()["GATEWAY_PORT"]
 
@@ -152,6 +163,137 @@ def test_the_one_folder_that_is_written_belongs_to_its_user_and_is_a_volume() ->
     folder = image_settings()["GATEWAY_CACHE_DIR"]
     assert f"install --directory --owner gateway --group gateway {folder}" in runs()
     assert f":{folder}\n" in services()["gateway"]
+
+
+# -- the cluster ---------------------------------------------------------------------------------------------------
+
+
+def address(service: str) -> str:
+    """What it has on the network of nginx and the nodes."""
+    told = re.search(r"^      front:\n        ipv4_address: (\S+)$", services()[service], re.MULTILINE)
+    assert told
+    return told[1]
+
+
+def upstreams() -> list[str]:
+    """``name:port`` of each gateway that nginx knows."""
+    return re.findall(r"^ +server (\S+:\d+) ", NGINX.read_text(), re.MULTILINE)
+
+
+def test_without_a_profile_there_are_a_gateway_and_its_redis() -> None:
+    assert [name for name, lines in services().items() if "    profiles: " not in lines] == ["gateway", "redis"]
+
+
+def test_the_nodes_differ_by_name_and_share_one_redis() -> None:
+    assert [environment(node)["GATEWAY_NODE"] for node in NODES] == NODES
+    urls = {environment(service)[f"{settings.PREFIX}REDIS_URL"] for service in ("gateway", *NODES)}
+    assert len(urls) == 1
+    assert len({services()[node].replace(address(node), "").replace(node, "") for node in NODES}) == 1
+
+
+def test_nginx_knows_the_nodes_and_where_they_are() -> None:
+    assert upstreams() == [f"{node}:{environment(node)['GATEWAY_PORT']}" for node in NODES]
+    hosts = re.findall(r'^      - "([\w-]+):([\d.]+)"$', services()["nginx"], re.MULTILINE)
+    assert hosts == [(node, address(node)) for node in NODES]
+    (port,) = published("nginx")
+    assert f"    listen {port.rpartition(':')[2]};" in NGINX.read_text()
+
+
+def test_the_nodes_believe_nginx_and_its_network_alone() -> None:
+    (subnet,) = re.findall(r"^        - subnet: (\S+)$", COMPOSE.read_text(), re.MULTILINE)
+    assert {environment(node)["GATEWAY_TRUSTED_PROXIES"] for node in NODES} == {subnet}
+    proxies = Proxies([ipaddress.ip_network(subnet)])
+    assert proxies.client(address("nginx"), ["198.51.100.1, 203.0.113.1"]) == "203.0.113.1"
+    assert not {address(node) for node in NODES} & {address("nginx")}
+    assert all(ipaddress.ip_address(address(node)) in ipaddress.ip_network(subnet) for node in NODES)
+
+
+def test_nginx_is_given_its_file_to_read() -> None:
+    source = NGINX.relative_to(ROOT)
+    assert f"      - ./{source}:/etc/nginx/nginx.conf:ro\n" in services()["nginx"]
+
+
+def test_nginx_passes_websockets_that_may_be_silent_and_says_whose_they_are() -> None:
+    text = NGINX.read_text()
+    assert "proxy_set_header Upgrade $http_upgrade;" in text
+    assert "proxy_set_header Connection $connection_upgrade;" in text
+    assert "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;" in text
+    assert "proxy_buffering off;" in text
+    (door,) = re.findall(r"location = /v1/ws \{(.*?)\}", text, re.DOTALL)
+    assert "proxy_read_timeout 1h;" in door
+
+
+class Gateway(BaseHTTPRequestHandler):
+    """Tells in its answer what came."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        body = json.dumps({"path": self.path, "headers": dict(self.headers)}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def balanced(tmp_path: Path) -> Iterator[int]:
+    """nginx's port here. Of its two gateways the first is away."""
+    port, away = free_port(), free_port()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Gateway) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        text = NGINX.read_text().replace("listen 8787;", f"listen 127.0.0.1:{port};").replace("/tmp/", f"{tmp_path}/")
+        for name, here in zip(upstreams(), (away, server.server_port), strict=True):
+            text = text.replace(f"server {name} ", f"server 127.0.0.1:{here} ")
+        (tmp_path / "nginx.conf").write_text(text)
+        words = ["nginx", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf"), "-e", str(tmp_path / "error.log")]
+        tried = subprocess.run([*words, "-t"], check=False, capture_output=True, text=True)
+        assert tried.returncode == 0, tried.stderr
+        with subprocess.Popen([*words, "-g", "daemon off;"], stderr=subprocess.DEVNULL) as running:
+            try:
+                until_it_listens(port)
+                yield port
+            finally:
+                running.terminate()
+                server.shutdown()
+                thread.join()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until_it_listens(port: int) -> None:
+    end = time.monotonic() + 10.0
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
+            return
+        except OSError:
+            assert time.monotonic() < end, "it does not listen"
+            time.sleep(0.02)
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="no nginx here: its configuration is only read as text")
+def test_nginx_asks_the_other_gateway_while_one_is_away_and_tells_it_who_asks(balanced: int) -> None:
+    for method in ("GET", "POST") * 4:
+        with closing(http.client.HTTPConnection("127.0.0.1", balanced, timeout=5.0)) as door:
+            headers = {"Upgrade": "websocket", "Connection": "Upgrade", "X-Forwarded-For": "203.0.113.1"}
+            door.request(method, "/v1/ws", headers=headers)
+            answer = door.getresponse()
+            assert answer.status == 200
+            told = json.loads(answer.read())
+        assert told["path"] == "/v1/ws"
+        assert told["headers"]["Host"] == f"127.0.0.1:{balanced}"
+        assert (told["headers"]["Upgrade"], told["headers"]["Connection"]) == ("websocket", "upgrade")
+        assert told["headers"]["X-Forwarded-For"] == "203.0.113.1, 127.0.0.1"
 
 
 # -- what is in it -------------------------------------------------------------------------------------------------
@@ -179,7 +321,8 @@ LOCKS = ("requirements.lock", "requirements-build.lock", "requirements-dev.lock"
 def test_images_are_pinned_to_a_patch_version() -> None:
     (base,) = [words for name, words in instructions() if name == "FROM" and "python:" in words]
     assert re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+ AS python-base", base)
-    assert re.search(r"^    image: \S+:\d+\.\d+\.\d+-\w+$", services()["redis"], re.MULTILINE)
+    for service in ("redis", "nginx"):
+        assert re.search(r"^    image: \S+:\d+\.\d+\.\d+-\w+$", services()[service], re.MULTILINE)
 
 
 def test_the_image_says_which_version_it_is() -> None:
@@ -313,11 +456,28 @@ def config_of(asking: "redis.Redis") -> dict[str, str]:
             time.sleep(0.02)
 
 
-# -- what docker says ----------------------------------------------------------------------------------------------
+# -- what others say ----------------------------------------------------------------------------------------------
+
+
+def test_compose_yaml_is_yaml_and_says_what_we_read() -> None:
+    yaml = pytest.importorskip("yaml", reason="no reader of YAML here: compose.yaml is only read as text")
+    told = yaml.safe_load(COMPOSE.read_text())["services"]
+    assert set(told) == set(services())
+    for name in services():
+        assert {key: str(value) for key, value in told[name].get("environment", {}).items()} == environment(name)
+        assert told[name].get("ports", []) == published(name)
 
 
 def compose(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["docker", "compose", *arguments], check=False, cwd=ROOT, capture_output=True, text=True)
+
+
+def configured(*profiles: str) -> dict[str, Any]:
+    """The services that start with these profiles."""
+    answer = compose(*(word for name in profiles for word in ("--profile", name)), "config", "--format", "json")
+    assert answer.returncode == 0, answer.stderr
+    told: dict[str, Any] = json.loads(answer.stdout)["services"]
+    return told
 
 
 @pytest.mark.skipif(
@@ -325,9 +485,10 @@ def compose(*arguments: str) -> subprocess.CompletedProcess[str]:
     reason="no docker compose here: compose.yaml is only read as text",
 )
 def test_docker_compose_understands_the_file_as_we_do() -> None:
-    answer = compose("--profile", "demo", "config", "--format", "json")
-    assert answer.returncode == 0, answer.stderr
-    told = json.loads(answer.stdout)["services"]
+    assert set(configured()) == {"gateway", "redis"}
+    assert set(configured("demo")) == {"gateway", "redis", "demo"}
+    assert set(configured("cluster")) == {"gateway", "redis", "nginx", *NODES}
+    told = configured("demo", "cluster")
     assert set(told) == set(services())
     assert {port["host_ip"] for service in told.values() for port in service.get("ports", ())} == {"127.0.0.1"}
     assert {name: told[name]["command"] for name in OURS} == {name: command(name) for name in OURS}
