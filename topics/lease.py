@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from redis.exceptions import RedisError
 
 from topics import metrics
-from topics.place import Place, connect
+from topics.place import Place, close, connect
 from topics.store import TIMEOUT
 
 log = logging.getLogger("topics.lease")
@@ -168,7 +168,7 @@ class Leases:
         """Give up what this node still has."""
         if not self._away:
             await self._try()
-        await self._redis.aclose()
+        await close(self._redis)
 
     async def _try(self) -> bool:
         """One round; False: Redis does not answer."""

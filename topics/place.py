@@ -69,6 +69,14 @@ def connect(url: str, *, timeout: float, bounded: bool = True) -> Redis:
     return found
 
 
+async def close(redis: Redis) -> None:
+    """Close what ``connect`` gave, and its connections to sentinels."""
+    await redis.aclose()
+    sentinel: Any = getattr(redis.connection_pool, "sentinel_manager", None)
+    if sentinel is not None:
+        await sentinel.aclose()
+
+
 class Line:
     """One connection to Redis for one command at a time, packed by who sends it (``bulks``)."""
 
@@ -103,4 +111,4 @@ class Line:
     async def aclose(self) -> None:
         if self._connection is not None:
             await self._connection.disconnect(nowait=True)
-        await self._redis.aclose()
+        await close(self._redis)

@@ -20,7 +20,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from topics import metrics
 from topics.key import Cursor
-from topics.place import Line, Place, bulks, connect
+from topics.place import Line, Place, bulks, close, connect
 from topics.ring import MAX_BYTES, MAX_YOUNG_EVENTS, Entry, Row
 
 log = logging.getLogger("topics.store")
@@ -173,7 +173,7 @@ class Store:
                 while self._lacking and self.problem is None:
                     await self._try()
         await self._line.aclose()
-        await self._redis.aclose()
+        await close(self._redis)
 
     def mark(self, ring: Kept) -> None:
         """``ring`` has something that is to be written."""
