@@ -57,7 +57,7 @@ class BookLog:
     def hear(self, event: BookSnapshot | BookDelta | None) -> None:
         """The book has taken ``event``; None: it is another one."""
         if event is None:
-            self._anchor = None
+            self.forget()
         elif isinstance(event, BookSnapshot):
             self._messages, self._whole = [event.raw], True
         else:
@@ -108,7 +108,7 @@ class BookReader:
         if self._sync is None and entry.payload.startswith(DELTAS):
             return None
         kept = KEPT.decode(entry.payload)
-        sync = self._sync
+        sync = None if kept.whole else self._sync  # as the owner took it: it may be older than what is known here
         messages = (*kept.whole, *kept.deltas)
         if kept.anchor is not None and (sync is None or not messages):
             sync, messages = BookSync(), ()
