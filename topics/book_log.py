@@ -19,6 +19,7 @@ from exchanges.venue import Parsed
 from topics.key import Cursor
 from topics.redis_ring import RedisRing
 from topics.ring import Entry
+from topics.subscriber import NOWHERE
 
 WHOLE, DELTAS = b'{"whole":', b'{"deltas":'
 
@@ -51,7 +52,8 @@ class BookLog:
         self.ring = ring
         self._messages: list[bytes] = []
         self._whole = False  # the first of them tells the whole book
-        self._anchor: Cursor | None = None  # the newest; None: one is due
+        self._anchor = NOWHERE  # the newest
+        self._due = True  # there has to be another one: the book is not what came of the one before
         self._size = self._since = 0  # bytes of it, and of what came after it
 
     def hear(self, event: BookSnapshot | BookDelta | None) -> None:
@@ -67,23 +69,22 @@ class BookLog:
         """All that was heard since the last time is what ``cursor`` stands for."""
         messages, self._messages = self._messages, []
         whole, self._whole = self._whole, False
-        lacking = self._anchor is None or not self.ring.holds(self._anchor)
+        lacking = self._due or not self.ring.holds(self._anchor)
         heard = b'%b[%b],"received":%d}' % (WHOLE if whole else DELTAS, b",".join(messages), received_ms)
         payload = heard
         if not whole and (lacking or self._since > self._size):
             said, whole = orjson.dumps({"anchor": _whole(book)})[:-1], True
-            payload = said + b',"received":%d}' % received_ms if self._anchor is None else said + b"," + heard[1:]
+            payload = said + b',"received":%d}' % received_ms if self._due else said + b"," + heard[1:]
         if whole:
-            if self._anchor is not None:
-                self.ring.forget_before(self._anchor)
-            self._anchor, self._size, self._since = cursor, len(payload), 0
+            self.ring.forget_before(self._anchor)
+            self._anchor, self._due, self._size, self._since = cursor, False, len(payload), 0
         else:
             self._since += len(payload)
         self.ring.append(cursor, payload)
 
     def forget(self) -> None:
         """The book is proven no more."""
-        self._messages, self._whole, self._anchor = [], False, None
+        self._messages, self._whole, self._due = [], False, True
 
 
 class BookReader:
@@ -100,7 +101,8 @@ class BookReader:
         ``exact``: a book that begins with a message of the venue is to keep its texts.
 
         Raises:
-            SequenceGap, CrossedBook, and ``UNREADABLE``: what was kept is not what the owner read. ``forget`` is due.
+            SequenceGap, CrossedBook, BadMessage, and ``UNREADABLE``: what was kept is not what the owner read.
+                ``forget`` is due.
         """
         follows = self._at is not None and entry.cursor == self._at.next()
         if not follows:

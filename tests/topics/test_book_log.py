@@ -216,7 +216,7 @@ def change_one(owner: Owner, number: int) -> Entry:
     return owner.publish()
 
 
-@pytest.mark.parametrize("resync_every", [10_000])
+@pytest.mark.parametrize("resync_every", [10_000, 100, 15])
 @pytest.mark.parametrize("venue", DIALECTS)
 def test_what_is_kept_is_about_four_times_the_book_at_most(venue: str, resync_every: int) -> None:
     owner = wide(venue)
