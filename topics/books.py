@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from exchanges.book import LevelTexts, OrderBook, ReadTexts
-from exchanges.errors import UNREADABLE, GatewayError, SubscriptionLimit
+from exchanges.errors import UNREADABLE, BadMessage, GatewayError, SubscriptionLimit
 from exchanges.events import BookDelta, BookSnapshot
 from exchanges.feed import BOOK_FAULTS
 from topics import metrics
@@ -100,7 +100,7 @@ class Books:
         assert self._reader is not None
         try:
             read = self._reader.read(entry, exact=self.exact)
-        except (*BOOK_FAULTS, *UNREADABLE) as error:
+        except (*BOOK_FAULTS, *UNREADABLE, BadMessage) as error:
             log.warning("followed_book_broken", extra={"cursor": str(entry.cursor), "error": repr(error)})
             self._reader.forget()
             read = None

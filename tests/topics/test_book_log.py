@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 from exchanges.errors import UNREADABLE, BadMessage
 from exchanges.feed import BOOK_FAULTS
 from tests.topics.book_market import DIALECTS, EPOCH, Owner, numbers
+from tests.topics.reader import Turns
 from topics.book_log import BookReader
+from topics.books import Books
 from topics.key import Cursor
 from topics.ring import Entry
+from topics.topic import Topic
 
 PRICES = {"bids": ("99.10", "99.2", "99.50"), "asks": ("100.50", "100.7", "101.30")}
 CHANGES = st.lists(
@@ -325,3 +328,24 @@ def test_what_no_owner_can_have_kept_is_an_error(payload: bytes) -> None:
 
     with pytest.raises((*BOOK_FAULTS, *UNREADABLE, BadMessage)):
         reader.read(Entry(Cursor(EPOCH, 1), payload), exact=False)
+
+
+OUT_OF_ORDER = b'{"deltas":[%b],"received":1}' % orjson.dumps(
+    {"topic": "orderbook.200.X", "type": "delta", "ts": EPOCH, "data": {"b": [], "a": [], "u": 9_999}}
+)
+
+
+@pytest.mark.parametrize("payload", [*WRONG.values(), OUT_OF_ORDER], ids=[*WRONG, "out of order"])
+async def test_a_followed_book_that_cannot_be_read_is_shown_no_more_until_a_whole_one_comes(payload: bytes) -> None:
+    owner = Owner(DIALECTS["bybit"])
+    books = Books(lambda key: Topic(key, Turns().tick, clock_ms=lambda: EPOCH), reader=reader_of(owner))
+    owner.begin()
+    shown = [books.follow(owner.publish())]
+    moved(owner, ("bids", "99.20", "3.50"))
+    shown += [books.follow(owner.publish()._replace(payload=payload)), books.book is not None]
+    moved(owner, ("bids", "99.20", "4.50"))
+    shown += [books.follow(owner.publish())]
+    owner.say_whole()
+    shown += [books.follow(owner.publish())]
+
+    assert shown == [True, False, False, False, True]
