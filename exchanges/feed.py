@@ -283,7 +283,8 @@ class Feed:
             self._resync(error, keep=[event] if isinstance(error, SequenceGap) else ())
             return
         if book is not None and (self._sync.joined or self.stream.snapshot is None):
-            self._publish(book, received_ms, event)
+            several = isinstance(event, BookSnapshot) and self._sync.joined  # deltas that came before it, too
+            self._publish(book, received_ms, None if several else event)
 
     def _publish(self, book: OrderBook, received_ms: int, event: BookSnapshot | BookDelta | None = None) -> None:
         self._live("")

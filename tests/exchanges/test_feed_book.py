@@ -64,6 +64,16 @@ async def test_a_snapshot_by_stream_is_shown_at_once_and_deltas_continue_it() ->
     assert ear.states == [("live", "")]
 
 
+async def test_a_listener_is_told_what_changed_the_book_unless_it_was_more_than_one_message() -> None:
+    ear, said = Ear(), [snapshot(7, [BID], [ASK]), delta(7, 8), snapshot(20, [BID], [ASK])]
+    feed, carrier = book_feed(ear)
+    feed.receive(said, 1)
+    feed.started(carrier, 0.0)
+    feed.receive([delta(30, 31, [(9.0, 2.0)]), snapshot(30, [BID], [ASK]), delta(31, 32)], 1)
+    assert ear.changes == [*said, None, delta(31, 32)]
+    assert sequences(ear) == [7, 8, 20, 31, 32]
+
+
 FAULTS: Sequence[object] = [
     pytest.param(delta(8, 9), "sequence gap", id="gap"),
     pytest.param(delta(7, 8, [CROSSING]), "crossed", id="crossed"),

@@ -113,6 +113,7 @@ class Ear:
         self.trades: list[str] = []
         self.candles: list[Candle] = []
         self.books: list[tuple[int, list[Any], list[Any]]] = []  # sequence, best bids, best asks
+        self.changes: list[BookSnapshot | BookDelta | None] = []  # what each of the books came of
         self.states: list[tuple[State, str]] = []
         self.attempts: list[tuple[int, float | None]] = []  # and the seconds to the next, of each state
         self.unreadable = 0  # messages that may have been of this feed
@@ -128,6 +129,7 @@ class Ear:
 
     def on_book(self, book: OrderBook, received_ms: int, event: BookSnapshot | BookDelta | None = None) -> None:
         self.books.append((book.sequence, book.bids.rows(10), book.asks.rows(10)))
+        self.changes.append(event)
         self._bell.ring()
 
     def on_state(self, state: State, reason: str, *, attempt: int = 0, retry_in: float | None = None) -> None:
