@@ -95,8 +95,11 @@ class Books:
         if self.log is not None:
             self.log.hear(event)
 
-    def follow(self, entry: Entry) -> bool:
-        """Show what the book's owner, another node, has published; False: what came before it is not known here."""
+    def follow(self, entry: Entry, *, show: bool = True) -> bool:
+        """Show what the book's owner, another node, has published; False: what came before it is not known here.
+
+        Without ``show`` it is older than what was shown, and read for the sake of what follows it.
+        """
         assert self._reader is not None
         try:
             read = self._reader.read(entry, exact=self.exact)
@@ -108,8 +111,9 @@ class Books:
             if self._newest.book is not None:
                 self.forget()
             return False
-        self._newest.book, received_ms = read
-        self._show(entry.cursor, received_ms)
+        if show:
+            self._newest.book, received_ms = read
+            self._show(entry.cursor, received_ms)
         return True
 
     def accept(self, events: Sequence[OrderBook]) -> bool:

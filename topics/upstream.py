@@ -93,7 +93,7 @@ class Upstream:
         Called before the feed is opened. What was missed in between is made up for as after any other loss.
         """
         followed, self.following = self.following, False
-        self._epoch, self.flowing = epoch, False
+        self._epoch, self.flowing, self._lost_place = epoch, False, False
         if isinstance(self.content, Books):
             self.content.forget()
         elif entries:
@@ -117,17 +117,19 @@ class Upstream:
         self.past_known.set()
 
     def hear(self, entries: Sequence[Entry]) -> bool:
-        """Send on what the feed's owner has published; False: something of a book was missing before it."""
-        known = True
+        """Send on what the feed's owner has published; False: it lost its place in a book, and is to hear all of it."""
+        again = self._lost_place
         for entry in entries:
             if entry.cursor > self.cursor:
-                known = self._hear(entry)
+                self._hear(entry)
                 self.cursor = entry.cursor
                 self._followed.count += 1
+            elif again and isinstance(self.content, Books):
+                self.content.follow(entry, show=entry.cursor == self.cursor)
         if entries:
             self.last_event_ms = self._clock_ms()
             self._news.set()
-        if not known:
+        if isinstance(self.content, Books) and self.content.book is None:
             lost, self._lost_place = self.flowing, self._lost_place or self.flowing
             self.flowing = False
             if lost:
@@ -149,6 +151,8 @@ class Upstream:
 
     def told(self, state: State, reason: str, attempt: int, retry_in: float | None) -> None:
         """Its owner has said how it is."""
+        if self._lost_place and state == "live":
+            return  # there, and here as soon as a whole book has come
         self._set_state(state, reason, attempt, retry_in)
         if state not in ("live", "stale"):
             self.flowing = False
@@ -334,10 +338,11 @@ class Upstream:
             for topic in self.content.topics():
                 topic.fanout.start_at(cursor)
 
-    def _hear(self, entry: Entry) -> bool:
+    def _hear(self, entry: Entry) -> None:
         content = self.content
         if isinstance(content, Books):
-            return content.follow(entry)
+            content.follow(entry)
+            return
         if is_gap(entry.payload):
             for topic in content.topics():
                 topic.fanout.declare(entry.cursor, frame(entry.payload))
@@ -347,7 +352,6 @@ class Upstream:
                 self._skip(entry)
             content.follow(entry)
         self.begun = True
-        return True
 
     def _skip(self, entry: Entry) -> None:
         """Between the event before and ``entry`` there were others, which nobody kept."""

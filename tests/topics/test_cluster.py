@@ -3,15 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
+from exchanges.book import BookSync
 from exchanges.errors import SubscribeFailed
-from exchanges.venue import Channel
+from exchanges.events import BookDelta
+from exchanges.feed import Listener
+from exchanges.venue import Channel, Stream
 from tests.redis_server import RedisServer, binaries, redis_server
+from tests.topics.book_market import DIALECTS, Market
 from tests.topics.reader import Reader
 from tests.topics.scripted_venue import (
     EPOCH_MS,
@@ -31,6 +36,7 @@ from topics.upstream import Upstream
 
 PATIENCE = 3.0
 LEASE = 0.6  # seconds
+BYBIT = DIALECTS["bybit"]
 LINGER = 0.0  # a feed nobody has ends with the next check
 
 pytestmark = pytest.mark.skipif(not binaries(), reason="there is neither redis-server nor valkey-server")
@@ -189,6 +195,82 @@ async def test_a_followed_book_is_the_owners_at_every_cursor(server: RedisServer
         followed = {m["cursor"]: (m["data"], m["ts"]["rx"]) for m in at_follower.messages if m["type"] == "orderbook"}
         assert followed.items() <= shown.items()
         assert len(followed) >= 2
+
+
+def speak_bybit(venue: ScriptedVenue) -> None:
+    """Its books come by messages that can be followed."""
+    plain = venue.stream
+
+    def stream(*arguments: Any) -> Stream:
+        one = plain(*arguments)
+        return replace(one, endpoint=replace(one.endpoint, parse=BYBIT.parse), texts=BYBIT.texts)
+
+    venue.stream = stream  # type: ignore[method-assign]
+
+
+class BybitBook:
+    """A book that its feed brings to a listener, message by message."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.market, self._listener, self._sync = Market(), listener, BookSync()
+        for number in range(100):
+            self.market.set("bids", f"{50 + number / 100:.2f}", "1.50")
+        whole = BYBIT.whole(self.market)
+        book = self._sync.on_snapshot(whole)
+        assert book is not None
+        listener.on_book(book, EPOCH_MS, whole)
+
+    def move(self) -> None:
+        self.market.set("bids", "99.10", f"{self.market.sequence}.50")
+        self.market.advance()
+        (delta,) = BYBIT.parse(BYBIT.news(self.market))[1]
+        assert isinstance(delta, BookDelta)
+        book = self._sync.on_delta(delta)
+        assert book is not None
+        self._listener.on_book(book, EPOCH_MS, delta)
+
+
+def shown(reader: Reader) -> dict[str, Any]:
+    """Each book it was shown, by its cursor."""
+    books = [message for message in reader.messages if message["type"] == "orderbook"]
+    by_cursor = {message["cursor"]: message["data"] for message in books}
+    assert len(by_cursor) == len(books)
+    return by_cursor
+
+
+async def test_a_book_is_followed_by_the_venues_own_messages(server: RedisServer) -> None:
+    async with nodes(server) as (a, b):
+        speak_bybit(a.venue)
+        at_owner = await a.join("orderbook")
+        await until(lambda: a.runs)
+        book = BybitBook(*a.pool.listeners.values())
+        at_follower = await followed_by(b, "orderbook")
+        for _ in range(5):
+            book.move()
+            await until(lambda: nonces(at_follower)[-1:] == [book.market.sequence])
+
+        assert shown(at_follower).items() <= shown(at_owner).items()
+        assert nonces(at_follower) == [*range(1_000, 1_006)]
+
+
+async def test_a_place_in_a_book_that_was_lost_is_found_again_from_the_last_whole_one_on(server: RedisServer) -> None:
+    async with nodes(server) as (a, b):
+        speak_bybit(a.venue)
+        at_owner = await a.join("orderbook")
+        await until(lambda: a.runs)
+        book = BybitBook(*a.pool.listeners.values())
+        at_follower = await followed_by(b, "orderbook")
+        book.move()
+        await until(lambda: nonces(at_follower)[-1:] == [1_001])
+        b.start("orderbook").content._reader.forget()  # type: ignore[union-attr]  # as after an entry it cannot read
+        book.move()
+        await until(lambda: nonces(at_follower)[-1:] == [1_002])
+        book.move()
+        await until(lambda: nonces(at_follower)[-1:] == [1_003])
+
+        assert shown(at_follower).items() <= shown(at_owner).items()
+        assert states(at_follower)[-2:] == ["resyncing", "live"]
+        assert len(states(at_follower)) < 5
 
 
 async def test_who_comes_to_a_follower_is_given_the_past_that_the_owner_has(server: RedisServer) -> None:
