@@ -16,6 +16,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import count
 from math import inf
 from typing import Any, Protocol
 
@@ -112,12 +113,16 @@ class Leases:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._redis = connect(url, timeout=TIMEOUT)
-        self.holder = f"{node}/{secrets.token_hex(4)}"  # of two nodes with one name each is itself
+        # Each claimant is somebody else, as are two nodes with one name: what one that is being closed has yet to keep
+        # must not be taken for its own by the one that is started in its place.
+        mine = f"{node}/{secrets.token_hex(4)}"
+        self._names = (f"{mine}-{number}" for number in count())
+        self._holders: dict[Claimant, str] = {}
         self._clock_ms, self._monotonic = clock_ms, monotonic
         self._ttl, self._probe_every = ttl, probe_every
         self._due: dict[Claimant, float] = {}  # when it is to be claimed next (monotonic)
         self._told: dict[Place, bytes] = {}  # states that Redis lacks, the newest of each
-        self._released: list[Place] = []
+        self._released: list[tuple[Place, str]] = []
         self._wake = asyncio.Event()
         self._away = False
         self._owners_first_until = -inf
@@ -126,7 +131,7 @@ class Leases:
 
     def join(self, claimant: Claimant) -> None:
         """Claim it, now and for as long as it stays. While Redis is known to be away nobody waits for it."""
-        self._due[claimant] = -inf
+        self._due[claimant], self._holders[claimant] = -inf, next(self._names)
         self._wake.set()
         if self._away:
             claimant.away()
@@ -140,8 +145,9 @@ class Leases:
     def leave(self, claimant: Claimant) -> None:
         """Let others have it, and forget it."""
         self._due.pop(claimant, None)
-        if claimant.epoch:
-            self._released.append(claimant.place)
+        holder = self._holders.pop(claimant, "")
+        if claimant.epoch and holder:
+            self._released.append((claimant.place, holder))
             self._wake.set()
 
     def tell(self, claimant: Claimant, words: bytes) -> None:
@@ -178,8 +184,9 @@ class Leases:
         told, self._told = self._told, {}
         if not (due or released or told or self._away):
             return True
+        holders = [self._holders[claimant] for claimant in due]
         try:
-            answers = await self._ask(due, released, told)
+            answers = await self._ask(list(zip(due, holders, strict=True)), released, told)
         except (RedisError, OSError) as error:
             self._told = told | self._told
             self._released += released
@@ -189,26 +196,31 @@ class Leases:
             return False
         if self._away:
             self._away, self._owners_first_until = False, now + OWNERS_FIRST * self._ttl
-        for claimant, answer in zip(due, answers, strict=True):
+        for claimant, holder, answer in zip(due, holders, answers, strict=True):
             if isinstance(answer, Exception):
                 self._refused(claimant, answer)
             elif claimant in self._due:
                 self._take(claimant, answer, asked_at=now)
             elif answer[0]:  # it has left meanwhile
-                self._released.append(claimant.place)
+                self._released.append((claimant.place, holder))
         return True
 
-    async def _ask(self, due: Sequence[Claimant], released: Sequence[Place], told: dict[Place, bytes]) -> Sequence[Any]:
+    async def _ask(
+        self,
+        due: Sequence[tuple[Claimant, str]],
+        released: Sequence[tuple[Place, str]],
+        told: dict[Place, bytes],
+    ) -> Sequence[Any]:
         """Raises a failure that is not about one feed."""
         may_take = b"1" if self._monotonic() >= self._owners_first_until and not self._away else b"0"
         async with self._redis.pipeline(transaction=False) as pipe:
             if not (due or released or told):
                 pipe.ping()
-            for one in due:
+            for one, holder in due:
                 place = one.place
                 keys = [place.lease, place.epoch, place.events, place.followed, place.states]
                 arguments: list[str | bytes | int] = [
-                    self.holder,
+                    holder,
                     _ms(self._ttl),
                     one.epoch,
                     self._clock_ms(),
@@ -219,8 +231,8 @@ class Leases:
             for place, words in told.items():
                 pipe.xadd(place.states, {"d": words}, maxlen=STATES_KEPT, approximate=False)
                 pipe.expire(place.states, STATES_KEPT_FOR)
-            for place in released:
-                await self._release(keys=[place.lease, place.states], args=[self.holder, RELEASED], client=pipe)
+            for place, holder in released:
+                await self._release(keys=[place.lease, place.states], args=[holder, RELEASED], client=pipe)
             answers = await pipe.execute(raise_on_error=False)
         failures = [answer for answer in answers if isinstance(answer, Exception)]
         if failures and len(failures) == len(answers):

@@ -92,6 +92,8 @@ class Upstream:
 
         Called before the feed is opened. What was missed in between is made up for as after any other loss.
         """
+        if self._epoch:  # it was this node's before, and somebody else's in between
+            self._on_lost()
         followed, self.following = self.following, False
         self._epoch, self.flowing, self._lost_place = epoch, False, False
         if isinstance(self.content, Books):

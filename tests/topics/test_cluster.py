@@ -453,6 +453,26 @@ async def test_an_owner_goes_on_for_others_when_its_own_clients_have_left(server
         assert kept
 
 
+async def test_a_feed_that_starts_while_it_is_being_closed_begins_behind_all_that_was_kept(server: RedisServer) -> None:
+    async with nodes(server, 1) as (a,):
+        reader = await owned_by(a)
+        a.say(1, 2)
+        await until(lambda: reader.ids == [1, 2])
+        a.say(3)
+        await until(lambda: reader.ids == [1, 2, 3])  # it is published, and on its way to Redis
+        a.leave(reader)
+        a.manager.check(asyncio.get_running_loop().time() + 1)
+        again = await a.join(since=Cursor.parse(reader.messages[-1]["cursor"]))
+        await a.go_live()
+        a.say(4)
+        await until(lambda: again.ids[-1:] == [4])
+
+        before, *_, after = [Cursor.parse(m["cursor"]) for m in reader.messages + again.messages if "cursor" in m]
+        assert again.ids == [4]
+        assert after.epoch > before.epoch
+        assert gaps(again) == [("EPOCH_CHANGED", 0)]
+
+
 async def test_an_owner_that_was_frozen_writes_nothing_and_follows_who_took_over(server: RedisServer) -> None:
     async with nodes(server) as (a, b):
         at_frozen = await owned_by(a)
