@@ -164,7 +164,8 @@ async def test_an_owner_that_is_told_to_stop_hands_over_at_once(simulator_url: s
 
     ids = [int(row["id"]) for m in client.received(type="trades") if about(m)[1] == "binance" for row in m["data"]]
     assert took < 4.0  # of which the owner takes its leave of its clients for one; a lease alone would take longer
-    assert {(gap["reason"], gap["missing"]) for gap in client.received(type="gap")} == {("EPOCH_CHANGED", 0)}
+    gaps = client.received(type="gap")  # a stream that begins may overlap with what REST told of its past: VENUE_SKIP
+    assert ("EPOCH_CHANGED" in {gap["reason"] for gap in gaps}, {gap["missing"] for gap in gaps}) == (True, {0})
     assert ids == list(range(ids[0], ids[0] + len(ids)))
 
 
