@@ -41,7 +41,8 @@ STATES_KEPT_FOR = 24 * 3600  # seconds
 
 # KEYS: lease, epoch, events, followed, states. ARGV: who asks, ms the lease lives, the epoch it publishes under (0: it
 # does not), now in ms, whether it may take what is vacant, ms a follower counts. Gives {epoch, followed, states kept,
-# ""} to the owner, {0, ms the lease has left (-2: it is vacant), 0, owner} to others.
+# ""} to the owner, {0, ms the lease has left (-2: it is vacant), 0, owner} to others. The epoch is another one than it
+# publishes under where a later one is known: of an owner that is gone, or a grant that was not heard of.
 CLAIM = """
 local holder, mine = redis.call('GET', KEYS[1]), tonumber(ARGV[3])
 local held = tonumber(redis.call('GET', KEYS[2]) or '0')
@@ -52,8 +53,7 @@ if redis.call('EXISTS', KEYS[3]) == 1 then
   end
 end
 local epoch = 0
-if mine > 0 then
-  if mine > held or (mine == held and (not holder or holder == ARGV[1])) then epoch = mine end
+if mine > held or (mine > 0 and mine == held and (not holder or holder == ARGV[1])) then epoch = mine
 elseif holder == ARGV[1] then epoch = held
 elseif not holder and ARGV[5] == '1' then epoch = math.max(tonumber(ARGV[4]), held + 1) end
 if epoch == 0 then
@@ -247,11 +247,11 @@ class Leases:
             if not kept:
                 claimant.untold()
             return
-        if claimant.epoch:
-            metrics.FENCED.inc()
         left = about / 1000 if about >= 0 else self._owners_first_until - asked_at
         self._due[claimant] = asked_at + min(max(left, SOONEST), self._ttl)
         if owner:
+            if claimant.epoch:
+                metrics.FENCED.inc()
             claimant.held(owner.decode().partition("/")[0])
 
     def _failed(self, due: Sequence[Claimant], error: Exception) -> None:

@@ -53,6 +53,7 @@ class Tenure:
         self._open_feed, self._close_feed = open_feed, close_feed
         self._wanted: tuple[Role, int] | None = None  # an owner's with its epoch
         self._is: tuple[Role, int] | None = None
+        self._until = 0.0  # as last owned: sure until then
         self._closing = False  # said, and not left to a cancellation: redis-py 8.1 may swallow it
         self._stale = False  # what is followed cannot be heard at the moment
         self._task: asyncio.Task[None] | None = None
@@ -84,8 +85,10 @@ class Tenure:
 
     def owned(self, epoch: int, *, until: float, followed: bool) -> None:
         self.upstream.owner, self.followed, self.epoch = None, followed, epoch
+        self._until = until
+        if self._is == ("owner", epoch):
+            self.ring.write_until(until)
         self._want("owner", epoch)
-        self.ring.write_until(until)
 
     def held(self, owner: str) -> None:
         self.upstream.owner, self.followed, self.epoch = owner, False, 0
@@ -184,6 +187,7 @@ class Tenure:
         if self._closing or self._wanted != ("owner", epoch):
             return True
         self.ring.own(epoch)
+        self.ring.write_until(self._until)  # not before: what the ring was for is over
         try:
             self.upstream.own(epoch, *self.ring.contents())
         except Exception:  # what lies there is not ours, or of another version: the feed begins as any other

@@ -32,6 +32,8 @@ from tests.topics.scripted_venue import (
 from topics.cluster import Cluster
 from topics.key import Cursor
 from topics.manager import Manager
+from topics.place import place_of
+from topics.store import UNKNOWN
 from topics.upstream import Upstream
 
 PATIENCE = 3.0
@@ -584,3 +586,32 @@ async def test_a_full_redis_costs_followers_the_stream_and_owners_nothing(server
         await until(lambda: states(at_follower)[-1:] == ["live"])
 
         assert (a.runs, b.runs, gaps(at_follower)) == (True, False, [])
+
+
+async def test_a_feed_begun_alone_by_a_clock_that_is_behind_goes_on_above_all_that_is_kept(server: RedisServer) -> None:
+    async with nodes(server, 1) as (a,), Redis.from_url(server.url) as redis:
+        key, instrument = a.manager.resolve("trades", None, SYMBOL, {})
+        place = place_of(key, a.venue.stream("trades", instrument, {}))
+        later = EPOCH_MS + 10**9
+        await redis.set(place.epoch, later)
+        server.freeze()
+        await until(lambda: a.cluster.store.problem not in (None, UNKNOWN))
+        reader = await owned_by(a)
+        a.say(1)
+        await until(lambda: reader.ids == [1])
+        server.thaw()
+        await until(lambda: len(a.pool.opened) == 2)
+        await a.go_live()
+        a.say(2)
+        await until(lambda: reader.ids == [1, 2])
+
+        async def kept() -> Cursor | None:
+            entries = (await a.cluster.store.load(place)).entries
+            return entries[-1].cursor if entries else None
+
+        async with asyncio.timeout(PATIENCE):
+            while await kept() != a.start().cursor:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+
+        assert gaps(reader) == [("EPOCH_CHANGED", 0)]
+        assert a.start().cursor.epoch == later + 1
