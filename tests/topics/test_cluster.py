@@ -397,6 +397,30 @@ async def test_an_owner_that_ends_hands_its_feeds_over_at_once(server: RedisServ
         assert cursors[-1].epoch > cursors[0].epoch
 
 
+async def test_a_feed_that_is_wanted_again_as_it_ends_goes_on_under_another_epoch(server: RedisServer) -> None:
+    async with nodes(server, 1) as (a,):
+        a.venue.trades = trades(1, 2)
+        reader = await owned_by(a)
+        a.say(3)
+        await until(lambda: reader.ids == [3])
+        before = a.start().cursor
+        a.leave(reader)
+        a.say(4)
+        a.manager.check(asyncio.get_running_loop().time() + 1)
+        a.venue.trades += trades(5, 6)
+        again = await a.join(rewind=6)
+        await a.go_live()
+        await until(lambda: again.ids[-1:] == [6])
+
+        assert a.start().cursor.epoch > before.epoch
+        assert again.ids == [1, 2, 3, 4, 5, 6]
+        running = a.manager._running.values()
+        await until(lambda: all(one.tenure is not None and one.tenure.ring.lacking(1) is None for one in running))
+        async with Redis.from_url(server.url) as redis:
+            (lease,) = await redis.keys("*:lease")
+            assert await redis.get(lease)
+
+
 async def test_an_owner_that_dies_is_followed_by_another_when_its_lease_ends(server: RedisServer) -> None:
     async with nodes(server, 3) as (a, b, c):
         await owned_by(a)

@@ -398,6 +398,26 @@ async def test_what_is_given_to_one_that_has_left_meanwhile_is_given_back(redis:
     assert await told(redis) == ['{"state":"released"}']
 
 
+async def test_a_feed_that_is_left_and_joined_again_at_once_is_another_owners(redis: Redis, me: Leases) -> None:
+    old, new = Feed(), Feed()
+    await claim(me, old)
+    me.leave(old)
+    me.join(new)
+    await a_round(me)
+    if not new.epoch:
+        await claim(me, new)
+
+    assert new.epoch > old.epoch
+    assert await redis.exists(new.place.lease) == 1
+
+
+async def test_while_the_one_before_still_writes_the_next_follows_it(redis: Redis, me: Leases) -> None:
+    old, new = Feed(), Feed()
+    await claim(me, old)
+
+    assert await claim(me, new) == "me"
+
+
 # -- what is told ------------------------------------------------------------------------------------------------------
 
 
