@@ -73,6 +73,16 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then
 end
 """
 
+# KEYS: lease, states. ARGV: whose, the words, how many to keep, and for how many seconds. Of an owner that has lost the
+# feed, and does not know it yet, nobody hears.
+TELL = """
+local holder = redis.call('GET', KEYS[1])
+if not holder or holder == ARGV[1] then
+  redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[3], '*', 'd', ARGV[2])
+  redis.call('EXPIRE', KEYS[2], ARGV[4])
+end
+"""
+
 RELEASED = b'{"state":"released"}'
 
 
@@ -99,6 +109,9 @@ class Claimant(Protocol):
         ...
 
 
+Holding = tuple[Place, str]  # a feed, and by whom
+
+
 class Leases:
     """This node's claims."""
 
@@ -121,13 +134,13 @@ class Leases:
         self._clock_ms, self._monotonic = clock_ms, monotonic
         self._ttl, self._probe_every = ttl, probe_every
         self._due: dict[Claimant, float] = {}  # when it is to be claimed next (monotonic)
-        self._told: dict[Place, bytes] = {}  # states that Redis lacks, the newest of each
-        self._released: list[tuple[Place, str]] = []
+        self._told: dict[Holding, bytes] = {}  # states that Redis lacks, the newest of each
+        self._released: list[Holding] = []
         self._wake = asyncio.Event()
         self._away = False
         self._owners_first_until = -inf
         self._claim = self._redis.register_script(CLAIM)
-        self._release = self._redis.register_script(RELEASE)
+        self._release, self._tell = self._redis.register_script(RELEASE), self._redis.register_script(TELL)
 
     def join(self, claimant: Claimant) -> None:
         """Claim it, now and for as long as it stays. While Redis is known to be away nobody waits for it."""
@@ -152,8 +165,9 @@ class Leases:
 
     def tell(self, claimant: Claimant, words: bytes) -> None:
         """Tell those who follow what became of a feed that is this node's."""
-        self._told[claimant.place] = words
-        self._wake.set()
+        if (holder := self._holders.get(claimant)) is not None:
+            self._told[claimant.place, holder] = words
+            self._wake.set()
 
     async def run(self) -> None:
         """Claim what is due, until cancelled."""
@@ -208,8 +222,8 @@ class Leases:
     async def _ask(
         self,
         due: Sequence[tuple[Claimant, str]],
-        released: Sequence[tuple[Place, str]],
-        told: dict[Place, bytes],
+        released: Sequence[Holding],
+        told: dict[Holding, bytes],
     ) -> Sequence[Any]:
         """Raises a failure that is not about one feed."""
         may_take = b"1" if self._monotonic() >= self._owners_first_until and not self._away else b"0"
@@ -228,9 +242,9 @@ class Leases:
                     _ms(FOLLOWED_FOR * self._ttl),
                 ]
                 await self._claim(keys=keys, args=arguments, client=pipe)
-            for place, words in told.items():
-                pipe.xadd(place.states, {"d": words}, maxlen=STATES_KEPT, approximate=False)
-                pipe.expire(place.states, STATES_KEPT_FOR)
+            for (place, holder), words in told.items():
+                arguments = [holder, words, STATES_KEPT, STATES_KEPT_FOR]
+                await self._tell(keys=[place.lease, place.states], args=arguments, client=pipe)
             for place, holder in released:
                 await self._release(keys=[place.lease, place.states], args=[holder, RELEASED], client=pipe)
             answers = await pipe.execute(raise_on_error=False)

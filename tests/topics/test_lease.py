@@ -458,6 +458,21 @@ async def test_an_owner_is_asked_for_its_state_where_none_is_kept(redis: Redis, 
     assert feed.said == [NOW, "untold", NOW, NOW, "untold"]
 
 
+async def test_who_has_lost_a_feed_without_knowing_it_tells_nothing_of_it(
+    redis: Redis, me: Leases, other: Leases
+) -> None:
+    feed, heir = Feed(), Feed()
+    await claim(me, feed)
+    await redis.delete(feed.place.lease)
+    await claim(other, heir)
+    other.tell(heir, words("live"))
+    await a_round(other)
+    me.tell(feed, words("reconnecting"))  # it was asleep, and so were its sockets
+    await a_round(me)
+
+    assert await told(redis) == ['{"state":"live"}']
+
+
 # -- Redis away --------------------------------------------------------------------------------------------------------
 
 
