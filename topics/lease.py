@@ -83,6 +83,8 @@ if not holder or holder == ARGV[1] then
 end
 """
 
+OF_ONE_FEED = ("WRONGTYPE", "user_script")  # how errors begin that come of what lies under its keys
+
 RELEASED = b'{"state":"released"}'
 
 
@@ -249,8 +251,9 @@ class Leases:
                 await self._release(keys=[place.lease, place.states], args=[holder, RELEASED], client=pipe)
             answers = await pipe.execute(raise_on_error=False)
         failures = [answer for answer in answers if isinstance(answer, Exception)]
-        if failures and len(failures) == len(answers):
-            raise failures[0]
+        grave = [failure for failure in failures if not str(failure).startswith(OF_ONE_FEED)]
+        if grave and len(failures) == len(answers):
+            raise grave[0]
         return answers[: len(due)]
 
     def _take(self, claimant: Claimant, answer: Sequence[Any], *, asked_at: float) -> None:

@@ -1,6 +1,7 @@
 """Who is given a feed, for how long, and who has it next: by a real server, and a clock that only the test moves."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -538,6 +539,30 @@ async def test_what_could_not_be_said_in_an_outage_is_said_after_it(
 
         assert said == ['{"state":"live"}']
         assert await redis.get(gone.place.lease) == "kept over the outage"
+
+
+@pytest.mark.parametrize("key", ["lease", "epoch", "events"])
+@pytest.mark.parametrize("broken", ["another type", "no number"])
+async def test_a_feed_whose_keys_are_broken_does_not_hold_up_the_others(
+    redis: Redis, me: Leases, clock: Clock, caplog: pytest.LogCaptureFixture, key: str, broken: str
+) -> None:
+    bad, good, late = Feed(), Feed(place(1)), Feed(place(2))
+    if broken == "another type":
+        await redis.sadd(getattr(bad.place, key), "x")
+    else:
+        await redis.set(bad.place.epoch, "x")
+    me.join(bad)
+    me.join(good)
+    await a_round(me)
+    clock.now += 1.0
+    answered = await a_round(me)  # of the bad one alone
+    me.join(late)
+    await a_round(me)
+
+    assert (bad.said, good.answers, late.answers) == (["away"] * 2, [NOW], [NOW])
+    assert answered
+    assert {record.message for record in caplog.records if record.levelno >= logging.WARNING} == {"claim_failed"}
+    caplog.clear()  # this was meant
 
 
 # -- in the background -------------------------------------------------------------------------------------------------
