@@ -187,9 +187,9 @@ class Leases:
                     await (asyncio.sleep(pause) if self._away else self._wake.wait())
 
     async def aclose(self) -> None:
-        """Give up what this node still has."""
-        if not self._away:
-            await self._try()
+        """Say what is left to be said: what was given up, also if ``run`` ended while saying it."""
+        if self._told or self._released:
+            await self._try()  # although Redis may be away: redis-py 8.1 makes a time-out of a cancellation, too
         await close(self._redis)
 
     async def _try(self) -> bool:
@@ -203,9 +203,11 @@ class Leases:
         holders = [self._holders[claimant] for claimant in due]
         try:
             answers = await self._ask(list(zip(due, holders, strict=True)), released, told)
+        except asyncio.CancelledError:
+            self._told, self._released = told | self._told, released + self._released
+            raise
         except (RedisError, OSError) as error:
-            self._told = told | self._told
-            self._released += released
+            self._told, self._released = told | self._told, released + self._released
             self._failed(due, error)
             with suppress(RedisError, OSError):
                 await self._redis.connection_pool.disconnect()  # the answer to a late command fits no other one

@@ -590,3 +590,20 @@ async def test_a_feed_passes_from_node_to_node_without_anybody_asking_twice(
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_what_was_given_up_as_everything_ended_is_given_up(server: RedisServer, node: Node, clock: Clock) -> None:
+    me, feed = node(server), Feed()
+    await claim(me, feed)
+    server.freeze()
+    task = asyncio.create_task(me.run())
+    me.leave(feed)
+    while me._released:  # noqa: ASYNC110  # until it is being said
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    server.thaw()
+    await me.aclose()
+    async with Redis.from_url(server.url, legacy_responses=False, decode_responses=True) as redis:
+        assert await redis.exists(feed.place.lease) == 0
+        assert await told(redis) == ['{"state":"released"}']
