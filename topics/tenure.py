@@ -194,6 +194,7 @@ class Tenure:
             log.exception("past_unreadable", extra={"place": self.place.events})
             self.ring.forget()
             self.upstream.own(epoch)
+        self._tell(self.upstream.status)  # what is told so far is of the owner before
         self._open_feed()
         return True
 

@@ -371,6 +371,24 @@ async def test_a_loss_of_the_owners_is_told_by_all_nodes_as_the_same_event(serve
         assert gaps(at_follower) == [("UPSTREAM_RECONNECT", 0)]
 
 
+async def test_who_comes_while_a_new_owner_begins_is_not_told_how_the_one_before_was(server: RedisServer) -> None:
+    async with nodes(server, 3) as (a, b, c), Redis.from_url(server.url) as redis:
+        await owned_by(a)
+        (running,) = a.manager._running.values()
+        assert running.tenure is not None
+        place = running.tenure.place
+        await until(lambda: not a.cluster.leases._told)
+        a.kill()
+        await redis.delete(place.lease)  # it has ended
+        await b.join()
+        await until(lambda: b.runs)
+        await until(lambda: not b.cluster.leases._told)
+        await c.join()
+        await until(lambda: c.start().following)
+
+        assert (b.start().state, c.start().state) == ("connecting", "connecting")
+
+
 # -- from one owner to the next ----------------------------------------------------------------------------------------
 
 
