@@ -79,7 +79,7 @@ class Tenure:
             with suppress(TimeoutError):
                 async with asyncio.timeout(FAREWELL):
                     await self.ring.released.wait()
-            self._cluster.leases.leave(self)
+        self._cluster.leases.leave(self)
 
     # -- whose it is ---------------------------------------------------------------------------------------------------
 

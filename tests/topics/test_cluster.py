@@ -439,6 +439,19 @@ async def test_a_feed_that_is_wanted_again_as_it_ends_goes_on_under_another_epoc
             assert await redis.get(lease)
 
 
+async def test_a_feed_that_is_lost_as_it_ends_is_not_claimed_again(server: RedisServer) -> None:
+    async with nodes(server, 1) as (a,):
+        reader = await owned_by(a)
+        (running,) = a.manager._running.values()
+        assert running.tenure is not None
+        a.leave(reader)
+        a.manager.check(asyncio.get_running_loop().time() + 1)
+        running.tenure.held("another")
+        await asyncio.gather(*a.manager._tasks)
+
+        assert running.tenure not in a.cluster.leases._due
+
+
 async def test_an_owner_that_dies_is_followed_by_another_when_its_lease_ends(server: RedisServer) -> None:
     async with nodes(server, 3) as (a, b, c):
         await owned_by(a)
