@@ -104,6 +104,8 @@ class RedisRing(MemoryRing):
 
     def lacking(self, count: int) -> Batch | None:
         if self._epoch is None or self._clock() >= self._until:
+            if self._closing:
+                self._let_go()  # nobody will keep it
             return None
         first = self._first_lacking()
         entries = [entry for _, entry in islice(self._entries, first, first + count)]

@@ -248,6 +248,19 @@ async def test_a_ring_that_is_closed_is_kept_to_its_last_event(store: Store) -> 
     assert [entry.cursor.seq for entry in (await store.load(PLACE)).entries] == [1, 2, 3, 4, 5]
 
 
+async def test_a_ring_that_is_closed_and_may_not_be_written_any_more_lets_go(store: Store) -> None:
+    now, budget = [0.0], RingBudget()
+    ring = RedisRing(budget, store, PLACE, clock=lambda: now[0])
+    ring.own(EPOCH)
+    ring.write_until(1.0)
+    filled(ring, 5)
+    ring.close()
+    held, now[0] = ring.held, 1.0  # the lease was not renewed meanwhile
+    await until(ring.released.is_set)
+
+    assert (held > 0, budget.used) == (True, 0)
+
+
 async def test_the_last_events_are_written_at_the_end(shared: RedisServer, store: Store) -> None:
     ending = Store(shared.url)
     task = asyncio.create_task(ending.run())
