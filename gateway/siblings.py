@@ -60,7 +60,8 @@ class Siblings:
                 async with asyncio.timeout(PATIENCE):
                     question = await reader.readline()
                     if (say := answers.get(question.decode("latin-1").strip())) is not None:
-                        writer.write(say())
+                        said = say()
+                        writer.write(b"%d\n%b" % (len(said), said))  # so that one which is cut off is none
                         await writer.drain()
             except (OSError, TimeoutError, ValueError) as error:
                 log.warning("sibling_not_answered", extra={"error": repr(error)})
@@ -86,10 +87,10 @@ class Siblings:
                 reader, writer = await asyncio.open_unix_connection(self._path(number))
                 try:
                     writer.write(f"{question}\n".encode())
-                    return await reader.read()
+                    return await reader.readexactly(int(await reader.readline()))
                 finally:
                     writer.close()
-        except (OSError, TimeoutError) as error:
+        except (EOFError, OSError, TimeoutError, ValueError) as error:
             log.warning("sibling_silent", extra={"worker": number, "error": repr(error)})
             return b""
 

@@ -360,6 +360,19 @@ async def test_a_worker_that_does_not_answer_in_time_is_left_out(directory: Path
     assert (answers, took < 2.0) == ([b"three"], True)
 
 
+async def test_a_worker_that_ends_in_the_midst_of_its_answer_is_left_out(directory: Path) -> None:
+    async def halve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner, outer = await asyncio.open_unix_connection(directory / "worker-3")
+        outer.write(await reader.readline())
+        said = await inner.read()
+        writer.write(said[: len(said) // 2])
+        writer.close()
+        outer.close()
+
+    async with workers(directory, b"one", b"two", b"three" * 100) as (first, *_), standing_in(directory, 2, halve):
+        assert await first.ask("metrics") == [b"three" * 100]
+
+
 async def test_who_asks_and_says_nothing_more_does_not_hold_up_others(directory: Path, impatient: None) -> None:
     async with workers(directory, b"one", b"two") as (first, _):
         reader, writer = await asyncio.open_unix_connection(directory / "worker-2")
