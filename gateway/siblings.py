@@ -10,6 +10,7 @@ import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,10 @@ def merged_families(texts: Sequence[str]) -> list[Metric]:
             held = values[family.name]
             for sample in family.samples:
                 key = sample.name, tuple(sorted(sample.labels.items()))
-                held[key] = merge(held[key], sample.value) if key in held else sample.value
+                if isnan(held.get(key, nan)):
+                    held[key] = sample.value
+                elif not isnan(sample.value):  # who does not know has no say
+                    held[key] = merge(held[key], sample.value)
     for name, family in families.items():
         for (sample_name, labels), value in values[name].items():
             family.add_sample(sample_name, dict(labels), value)

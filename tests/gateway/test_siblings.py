@@ -1,6 +1,7 @@
 """The workers of one gateway ask each other over real sockets, and put their answers together as one."""
 
 import asyncio
+import math
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -64,6 +65,23 @@ def test_values_of_several_processes_become_one(name: str, kind: str, values: li
 
     assert samples(merged_metrics(texts)) == {(name, ()): merged}
     assert samples(merged_metrics(texts[::-1])) == {(name, ()): merged}
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "merged"),
+    [
+        ("gateway_redis_up", ["NaN", "0.0", "1.0"], 0.0),
+        ("gateway_redis_up", ["1.0", "NaN"], 1.0),
+        ("gateway_pending_bytes_peak", ["NaN", "3.0", "2.0"], 3.0),
+        ("gateway_clients", ["2.0", "NaN"], 2.0),
+        ("gateway_redis_up", ["NaN", "NaN"], math.nan),
+    ],
+)
+def test_who_does_not_know_a_value_has_no_say_in_it(name: str, values: list[str], merged: float) -> None:
+    texts = [exposition(f"{name} {one}", name=name) for one in values]
+
+    for some in (texts, texts[::-1]):
+        assert samples(merged_metrics(some)) == pytest.approx({(name, ()): merged}, nan_ok=True)
 
 
 def test_what_only_one_process_counts_is_there() -> None:
