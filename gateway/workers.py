@@ -50,7 +50,13 @@ class Worker(NamedTuple):
 
     def watch(self) -> None:
         """End when the process that started it has ended, however it did. Called in a running loop."""
-        asyncio.get_running_loop().add_reader(self.alive, os.kill, os.getpid(), signal.SIGTERM)
+        loop = asyncio.get_running_loop()
+
+        def end() -> None:
+            loop.remove_reader(self.alive)  # it would be told again with every turn of the loop
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        loop.add_reader(self.alive, end)
 
 
 async def serve(settings: Settings, sockets: Sequence[socket.socket], arguments: Sequence[str]) -> None:

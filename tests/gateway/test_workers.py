@@ -1,6 +1,8 @@
 """What a worker is told by the process that started it, and how it is watched. Of real ones: ``tests/system``."""
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,33 @@ def test_what_is_no_worker_is_refused(text: str, capsys: pytest.CaptureFixture[s
         cli.parser().parse_args(["serve", "--worker", text])
 
     assert "invalid parse value" in capsys.readouterr().err
+
+
+async def test_a_worker_is_told_once_to_end_when_the_process_that_started_it_has(tmp_path: Path) -> None:
+    loop, told, heard = asyncio.get_running_loop(), list[float](), asyncio.Event()
+
+    def terminate() -> None:
+        told.append(loop.time())
+        heard.set()
+
+    alive, started_by = os.pipe()
+    loop.add_signal_handler(signal.SIGTERM, terminate)
+    try:
+        Worker(1, tmp_path, 0, alive).watch()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        early = len(told)
+        os.close(started_by)
+        async with asyncio.timeout(2.0):
+            await heard.wait()
+        for _ in range(20):
+            await asyncio.sleep(0)
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+        loop.remove_reader(alive)
+        os.close(alive)
+
+    assert (early, len(told)) == (0, 1)
 
 
 class Scripted:
