@@ -86,12 +86,12 @@ def simulated(simulator_url: str) -> dict[str, str]:
 
 
 @contextmanager
-def gateway(simulator_url: str, **settings: str) -> Iterator[str]:
+def gateway(simulator_url: str, *, command: str = "gateway", **settings: str) -> Iterator[str]:
     """A gateway whose venues are simulated; ``settings`` are variables without their prefix."""
     environment = {"GATEWAY_PORT": "0", "GATEWAY_CACHE_DIR": "", "GATEWAY_LIMITS__LINGER": "1"}
     environment |= simulated(simulator_url)
     environment |= {f"GATEWAY_{name.upper()}": value for name, value in settings.items()}
-    with process("gateway", "serve", environment=environment) as url:
+    with process(command, "serve", environment=environment) as url:
         with httpx2.Client(base_url=url) as http:
             wait_for(lambda: ready(http))
         yield url
