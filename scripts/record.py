@@ -27,7 +27,7 @@ from exchanges import registry
 from exchanges.book import OrderBook
 from exchanges.catalogue import CatalogueKeeper
 from exchanges.errors import GatewayError, SubscribeFailed
-from exchanges.events import Candle, Trade, VoidTrade
+from exchanges.events import BookDelta, BookSnapshot, Candle, Trade, VoidTrade
 from exchanges.feed import State
 from exchanges.pool import Pool
 from exchanges.venue import CHANNELS, Channel, Parsed, Stream, Venue
@@ -87,7 +87,7 @@ class Recorder:
     def on_events(self, events: Sequence[Trade | VoidTrade | Candle], received_ms: int) -> None:
         """Written already, as it came."""
 
-    def on_book(self, book: OrderBook, received_ms: int) -> None:
+    def on_book(self, book: OrderBook, received_ms: int, event: BookSnapshot | BookDelta | None = None) -> None:
         """Written already, as it came."""
 
     def on_state(self, state: State, reason: str, *, attempt: int = 0, retry_in: float | None = None) -> None:
