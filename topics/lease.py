@@ -53,7 +53,7 @@ if redis.call('EXISTS', KEYS[3]) == 1 then
   end
 end
 local epoch = 0
-if mine > held or (mine > 0 and mine == held and (not holder or holder == ARGV[1])) then epoch = mine
+if mine > held or (mine > 0 and mine == held and not holder) then epoch = mine
 elseif holder == ARGV[1] then epoch = held
 elseif not holder and ARGV[5] == '1' then epoch = math.max(tonumber(ARGV[4]), held + 1) end
 if epoch == 0 then

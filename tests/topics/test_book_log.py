@@ -139,6 +139,7 @@ def test_an_entry_is_what_the_venue_said_since_the_one_before() -> None:
         for amount in amounts:
             moved(owner, ("bids", "99.10", amount))
         entries.append(owner.publish())
+    moved(owner, ("asks", "101.30", "0.3"))
     owner.say_whole()
     moved(owner, ("asks", "101.30", "0.4"))
     entries.append(owner.publish())

@@ -217,10 +217,14 @@ class BybitBook:
         self.market, self._listener, self._sync = Market(), listener, BookSync()
         for number in range(100):
             self.market.set("bids", f"{50 + number / 100:.2f}", "1.50")
+        self.begin()
+
+    def begin(self) -> None:
+        """The venue sends the whole of it."""
         whole = BYBIT.whole(self.market)
         book = self._sync.on_snapshot(whole)
         assert book is not None
-        listener.on_book(book, EPOCH_MS, whole)
+        self._listener.on_book(book, EPOCH_MS, whole)
 
     def move(self) -> None:
         self.market.set("bids", "99.10", f"{self.market.sequence}.50")
@@ -273,6 +277,27 @@ async def test_a_place_in_a_book_that_was_lost_is_found_again_from_the_last_whol
         assert shown(at_follower).items() <= shown(at_owner).items()
         assert states(at_follower)[-2:] == ["resyncing", "live"]
         assert len(states(at_follower)) < 5
+
+
+async def test_a_book_whose_place_is_lost_is_not_live_before_a_whole_one_has_come(server: RedisServer) -> None:
+    async with nodes(server) as (a, b), Redis.from_url(server.url) as redis:
+        speak_bybit(a.venue)
+        await a.join("orderbook")
+        await until(lambda: a.runs)
+        book = BybitBook(*a.pool.listeners.values())
+        at_follower = await followed_by(b, "orderbook")
+        await until(lambda: nonces(at_follower))
+        b.start("orderbook").content._reader.forget()  # type: ignore[union-attr]
+        await redis.xtrim((await redis.keys("*:events"))[0], maxlen=0, approximate=False)
+        book.move()
+        await until(lambda: states(at_follower)[-1:] == ["resyncing"])
+        await until(lambda: len(b.cluster.follower))  # it has read all that is kept, and goes on
+        between = b.start("orderbook").state
+        book.begin()
+        await until(lambda: states(at_follower)[-1:] == ["live"])
+
+        assert between == "resyncing"
+        assert nonces(at_follower) == [1_000, 1_001]
 
 
 async def test_who_comes_to_a_follower_is_given_the_past_that_the_owner_has(server: RedisServer) -> None:
