@@ -36,6 +36,13 @@ TAKEOVER = 10.0  # seconds, at most
 pytestmark = pytest.mark.skipif(not binaries(), reason="there is neither redis-server nor valkey-server")
 
 
+@pytest.fixture(scope="module")
+def simulator_url() -> Iterator[str]:
+    """Of this module's own: so many gateways ask it for their catalogues that it sends them away for a while."""
+    with processes.simulator() as url:
+        yield url
+
+
 @pytest.fixture
 def server() -> Iterator[RedisServer]:
     with redis_server(next(iter(binaries().values()))) as server:

@@ -22,6 +22,13 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
+def simulator_url() -> Iterator[str]:
+    """Of this module's own: so many gateways ask it for their catalogues that it sends them away for a while."""
+    with processes.simulator() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
 def server() -> Iterator[RedisServer]:
     with redis_server(next(iter(binaries().values()))) as server:
         yield server
