@@ -7,6 +7,7 @@
   second decoding for the texts alone costs is why only a book with a view in delta mode has one.
 - A book side takes 50 changes among 1,000 levels: only the best kept sorted, beside all of them.
 - A count on the way of a message: an addition read when somebody asks, beside Prometheus's own counter.
+- A command that stores ten events in Redis, packed by us and by redis-py.
 """
 
 import statistics
@@ -20,10 +21,12 @@ from typing import Any
 import orjson
 from bench_ingest import binance_depth
 from prometheus_client import Counter
+from redis.asyncio import Connection
 
 from exchanges.binance.parse import FUTURES_DEPTH, texts
 from exchanges.book import BookSide
 from exchanges.events import Trade
+from topics.place import bulks
 from topics.tally import Tally
 
 ROUNDS = 5
@@ -99,6 +102,17 @@ def counted(times: int) -> None:
         counter.inc()
 
 
+def by_the_library(parts: list[bytes], times: int) -> None:
+    packer = Connection()
+    for _ in range(times):
+        packer.pack_command(*parts)
+
+
+def by_us(parts: list[bytes], times: int) -> None:
+    for _ in range(times):
+        bulks(*parts)
+
+
 def microseconds(work: Callable[[], object], count: int) -> float:
     """For one of ``count`` that ``work`` does at once."""
     return statistics.median(timeit.repeat(work, number=1, repeat=ROUNDS)) / count * 1e6
@@ -109,6 +123,10 @@ def main() -> None:
     updates = [FUTURES_DEPTH.decode(raw).data.a for raw in messages]
     start = [(68_400 + tick * 0.1, 1.25) for tick in range(1, 1_001)]
     many = range(100_000)
+    command = [
+        b"EVALSHA",
+        *(b"x" * size for size in (40, 2, *([80] * 30), *([50, 660] * 10))),
+    ]  # ten events of ten feeds
     rows = (
         ("event: msgspec struct", microseconds(lambda: [make(Trade) for _ in many], len(many))),
         ("event: frozen dataclass", microseconds(lambda: [make(DataclassTrade) for _ in many], len(many))),
@@ -122,9 +140,11 @@ def main() -> None:
         ("50 changes: all kept sorted", microseconds(lambda: feed(SortedSide(start), updates), len(updates))),
         ("count: tally", microseconds(lambda: tallied(len(many)), len(many))),
         ("count: prometheus_client", microseconds(lambda: counted(len(many)), len(many))),
+        ("10 events for Redis: packed by us", microseconds(lambda: by_us(command, 1_000), 1_000)),
+        ("10 events for Redis: by redis-py", microseconds(lambda: by_the_library(command, 1_000), 1_000)),
     )
     for name, cost in rows:
-        print(f"{name:32}{cost:8.2f} µs")
+        print(f"{name:36}{cost:8.2f} µs")
 
 
 if __name__ == "__main__":
