@@ -131,7 +131,7 @@ class Upstream:
         if entries:
             self.last_event_ms = self._clock_ms()
             self._news.set()
-        if isinstance(self.content, Books) and self.content.book is None:
+        if self._bookless:
             lost, self._lost_place = self.flowing, self._lost_place or self.flowing
             self.flowing = False
             if lost:
@@ -158,7 +158,7 @@ class Upstream:
         self._set_state(state, reason, attempt, retry_in)
         if state not in ("live", "stale"):
             self.flowing = False
-        elif not self.flowing and not (isinstance(self.content, Books) and self.content.book is None):
+        elif not self.flowing and (state == "live" or self.begun) and not self._bookless:
             self._flow(state)
 
     # -- what the feed says --------------------------------------------------------------------------------------------
@@ -211,6 +211,11 @@ class Upstream:
     @property
     def state(self) -> str:
         return self.status.state
+
+    @property
+    def _bookless(self) -> bool:
+        """It is a book's, and there is none to show."""
+        return isinstance(self.content, Books) and self.content.book is None
 
     @property
     def live(self) -> bool:

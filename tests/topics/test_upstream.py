@@ -384,3 +384,22 @@ async def test_who_asks_what_becomes_of_a_cursor_waits_until_it_can_be_known(sta
     await turns()
 
     assert (before, asking.result().status, asking.result().events) == (False, "recovered", 2)
+
+
+async def test_who_waits_for_a_followed_feed_that_nobody_can_read_yet_is_given_its_past_when_somebody_can(
+    start: Start,
+) -> None:
+    upstream = start("trades", owned=False)
+    assert isinstance(upstream.content, Trades)
+    waiting = await join(upstream, rewind=2)
+    upstream.told("stale", "redis is away", 0, None)
+    await turns()
+    before = waiting.ids
+
+    for entry in kept(1, 3):
+        upstream.content.ring.append(*entry)
+    upstream.follow(kept(1, 3)[-1].cursor)
+    upstream.told("live", "", 0, None)
+    await turns()
+
+    assert (before, waiting.ids) == ([], [2, 3])
