@@ -42,8 +42,9 @@ CONDITIONS = ("unavailable", "live", "reconnecting", "connecting", "idle")
 class Siblings:
     """All workers, as one of them sees them."""
 
-    def __init__(self, name: str, directory: Path, me: int, workers: int) -> None:
-        """``name``: of the gateway; ``me``: from 1 on, 0 for who is none of them."""
+    def __init__(self, name: str, directory: Path, me: int, workers: int, *, patience: float | None = None) -> None:
+        """``name``: of the gateway. ``me``: from 1 on, 0 for who is none of them. ``patience``: for an answer."""
+        self._patience = PATIENCE if patience is None else patience
         self.name = name
         self._directory, self._me, self._workers = directory, me, workers
 
@@ -58,7 +59,7 @@ class Siblings:
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(self._patience):
                     question = await reader.readline()
                     if (say := answers.get(question.decode("latin-1").strip())) is not None:
                         said = say()
@@ -84,7 +85,7 @@ class Siblings:
     async def ask_one(self, number: int, question: str) -> bytes:
         """What that worker says; nothing, if it does not in time."""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self._patience):
                 reader, writer = await asyncio.open_unix_connection(self._path(number))
                 try:
                     writer.write(f"{question}\n".encode())

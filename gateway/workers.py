@@ -94,7 +94,7 @@ async def _keep(worker: Worker, siblings: Siblings, arguments: Sequence[str], st
         began = loop.time()
         process = await asyncio.create_subprocess_exec(*command, pass_fds=(worker.listening, worker.alive))
         ended, stop = asyncio.create_task(process.wait()), asyncio.create_task(stopping.wait())
-        looking = asyncio.create_task(_look_after(worker, siblings, process))
+        looking = asyncio.create_task(_look_after(worker, siblings, process, every=LOOK_EVERY))
         await asyncio.wait((ended, stop), return_when=asyncio.FIRST_COMPLETED)
         looking.cancel()
         stop.cancel()
@@ -108,14 +108,15 @@ async def _keep(worker: Worker, siblings: Siblings, arguments: Sequence[str], st
                 await stopping.wait()
 
 
-async def _look_after(worker: Worker, siblings: Siblings, process: asyncio.subprocess.Process) -> None:
-    """Kill it when it does not answer."""
+async def _look_after(worker: Worker, siblings: Siblings, process: asyncio.subprocess.Process, *, every: float) -> None:
+    """Kill it when it does not answer. ``every``: seconds between two looks."""
     silent = 0
     while silent < LOOKS:
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(every)
         silent = 0 if await siblings.ask_one(worker.number, "alive") else silent + 1
     log.error("worker_hangs", extra={"worker": worker.number})
-    process.kill()
+    with suppress(ProcessLookupError):  # it has ended in that moment
+        process.kill()
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

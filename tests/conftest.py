@@ -4,11 +4,28 @@ Everything that starts processes is one part, and the first to be given out: two
 other. (xdist has groups for this, which pytest 9 does not let it name.)
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.redis_server import RedisServer, binaries, redis_server
+
 SYSTEM = "tests/system/"
+
+
+@pytest.fixture(scope="module", params=binaries().values(), ids=binaries())
+def shared(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """One Redis or Valkey for all tests of a module that leave it as it is."""
+    with redis_server(request.param) as server:
+        yield server
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    """One of the test's own, to be broken."""
+    with redis_server(next(iter(binaries().values()))) as server:
+        yield server
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

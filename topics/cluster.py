@@ -1,12 +1,17 @@
 """This node's part in a cluster that meets in one Redis: what it keeps there, owns, and follows."""
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from topics.follower import Follower
 from topics.lease import TTL, Leases
 from topics.store import PROBE_EVERY, Store
+
+log = logging.getLogger("topics.cluster")
+
+AGAIN_AFTER = 1.0  # seconds, after a failure of our own
 
 
 class Cluster:
@@ -28,7 +33,7 @@ class Cluster:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(self.store.run()), asyncio.create_task(self.leases.run())]
+        self._tasks = [asyncio.create_task(_for_ever(one.run)) for one in (self.store, self.leases)]
 
     async def aclose(self) -> None:
         """Keep what is left, then let others have it."""
@@ -39,3 +44,13 @@ class Cluster:
         await self.follower.aclose()
         await self.store.aclose()
         await self.leases.aclose()
+
+
+async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
+    """Without it nothing would be kept, or every lease would end, and nobody would hear of it."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("cluster_failed")
+            await asyncio.sleep(AGAIN_AFTER)

@@ -116,7 +116,11 @@ class Reader:
     async def run(self) -> None:
         try:
             while True:
-                await self._read()
+                try:
+                    await self._read()
+                except Exception as error:  # what came is no answer that we know of
+                    log.exception("follow_failed", extra={"place": "all"})
+                    self._lose(error)
                 await asyncio.sleep(self._probe_every if self._away else PAUSE)
         finally:
             with suppress(RedisError, OSError):

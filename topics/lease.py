@@ -37,6 +37,7 @@ FOLLOWED_FOR = 3  # an owner goes on for others after the last follower asked
 SOONEST = 0.05  # seconds until a follower asks again
 CLAIMS_AT_ONCE = 500
 STATES_KEPT = 4
+WORDS_KEPT = 2_000  # states, and farewells, not said yet while Redis is away; a lease not given up ends by itself
 STATES_KEPT_FOR = 24 * 3600  # seconds
 
 # KEYS: lease, epoch, events, followed, states. ARGV: who asks, ms the lease lives, the epoch it publishes under (0: it
@@ -207,7 +208,8 @@ class Leases:
             self._told, self._released = told | self._told, released + self._released
             raise
         except (RedisError, OSError) as error:
-            self._told, self._released = told | self._told, released + self._released
+            self._told = dict(list((told | self._told).items())[-WORDS_KEPT:])
+            self._released = (released + self._released)[-WORDS_KEPT:]
             self._failed(due, error)
             with suppress(RedisError, OSError):
                 await self._redis.connection_pool.disconnect()  # the answer to a late command fits no other one
@@ -218,7 +220,10 @@ class Leases:
             if isinstance(answer, Exception):
                 self._refused(claimant, answer)
             elif claimant in self._due:
-                self._take(claimant, answer, asked_at=now)
+                try:
+                    self._take(claimant, answer, asked_at=now)
+                except Exception:  # one feed's failure must not end the leases of all others
+                    log.exception("claim_failed", extra={"place": claimant.place.lease})
             elif answer[0]:  # it has left meanwhile
                 self._released.append((claimant.place, holder))
         return True

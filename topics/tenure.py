@@ -212,8 +212,7 @@ class Tenure:
         self.upstream.follow(self.ring.newest)
         if past.words is not None:
             self.told(past.words)
-        newest = max(self.upstream.cursor, self.ring.newest or self.upstream.cursor)
-        self._cluster.follower.follow(self, after=newest, told=past.told)
+        self._cluster.follower.follow(self, after=self.upstream.cursor, told=past.told)
         return True
 
     async def _read(self, *, needed: bool) -> Past | None:

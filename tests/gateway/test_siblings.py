@@ -16,8 +16,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from prometheus_client.parser import text_string_to_metric_families
 
 import topics.metrics  # noqa: F401  # so that it is in the registry
-from gateway import siblings as module
-from gateway.siblings import Answers, Siblings, merged_metrics, merged_status
+from gateway.siblings import PATIENCE, Answers, Siblings, merged_metrics, merged_status
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -290,20 +289,16 @@ def directory() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.2)
-
-
 def saying(words: bytes) -> Answers:
     return {"metrics": lambda: words}
 
 
 @asynccontextmanager
-async def workers(directory: Path, *words: bytes) -> AsyncIterator[list[Siblings]]:
+async def workers(directory: Path, *words: bytes, patience: float = PATIENCE) -> AsyncIterator[list[Siblings]]:
     """Each says its words when it is asked for metrics."""
     async with AsyncExitStack() as stack:
-        started = [Siblings("g", directory, number, len(words)) for number in range(1, len(words) + 1)]
+        count = len(words)
+        started = [Siblings("g", directory, number, count, patience=patience) for number in range(1, count + 1)]
         for one, its in zip(started, words, strict=True):
             await stack.enter_async_context(one.answering(saying(its)))
         yield started
@@ -362,14 +357,15 @@ async def test_a_worker_that_is_not_there_is_left_out(directory: Path) -> None:
         assert await Siblings("g", directory, 1, 4).ask("metrics") == [b"two"]
 
 
-async def test_a_worker_that_does_not_answer_in_time_is_left_out(directory: Path, impatient: None) -> None:
+async def test_a_worker_that_does_not_answer_in_time_is_left_out(directory: Path) -> None:
     over = asyncio.Event()
 
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await over.wait()
         writer.close()
 
-    async with workers(directory, b"one", b"two", b"three") as (first, *_), standing_in(directory, 2, hang):
+    three = workers(directory, b"one", b"two", b"three", patience=0.2)
+    async with three as (first, *_), standing_in(directory, 2, hang):
         began = asyncio.get_running_loop().time()
         answers = await first.ask("metrics")
         took = asyncio.get_running_loop().time() - began
@@ -391,8 +387,8 @@ async def test_a_worker_that_ends_in_the_midst_of_its_answer_is_left_out(directo
         assert await first.ask("metrics") == [b"three" * 100]
 
 
-async def test_who_asks_and_says_nothing_more_does_not_hold_up_others(directory: Path, impatient: None) -> None:
-    async with workers(directory, b"one", b"two") as (first, _):
+async def test_who_asks_and_says_nothing_more_does_not_hold_up_others(directory: Path) -> None:
+    async with workers(directory, b"one", b"two", patience=0.2) as (first, _):
         reader, writer = await asyncio.open_unix_connection(directory / "worker-2")
         writer.write(b"metr")
         answers = await first.ask("metrics")

@@ -91,12 +91,11 @@ class Scripted:
     ids=["never", "no more", "just in time", "now and then"],
 )
 async def test_a_worker_is_killed_when_it_does_not_answer_several_times_in_a_row(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answers: list[bool], looks: int
+    tmp_path: Path, answers: list[bool], looks: int
 ) -> None:
-    monkeypatch.setattr(workers, "LOOK_EVERY", 0.0)
     scripted: Any = Scripted(*answers)
     async with asyncio.timeout(2.0):
-        await workers._look_after(Worker(7, tmp_path, 0, 0), scripted, scripted)
+        await workers._look_after(Worker(7, tmp_path, 0, 0), scripted, scripted, every=0.0)
 
     assert scripted.killed.is_set()
     assert scripted.asked == [(7, "alive")] * looks

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 from redis.asyncio import Redis
 
-from tests.redis_server import RedisServer, binaries, redis_server
+from tests.redis_server import RedisServer, binaries
 from tests.system import processes
 from tests.system.processes import Client
 from tests.system.roamer import Record, Roamer
@@ -41,12 +41,6 @@ def simulator_url() -> Iterator[str]:
     """Of this module's own: so many gateways ask it for their catalogues that it sends them away for a while."""
     with processes.simulator() as url:
         yield url
-
-
-@pytest.fixture
-def server() -> Iterator[RedisServer]:
-    with redis_server(next(iter(binaries().values()))) as server:
-        yield server
 
 
 @contextmanager

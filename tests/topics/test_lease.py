@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from tests.redis_server import RedisServer, binaries, redis_server
-from topics.lease import OWNERS_FIRST, RENEW_AFTER, SOONEST, STATES_KEPT, SURE_FOR, Leases
+from tests.redis_server import RedisServer, binaries
+from topics.lease import OWNERS_FIRST, RENEW_AFTER, SOONEST, STATES_KEPT, SURE_FOR, WORDS_KEPT, Leases
 from topics.place import Place
 
 NOW = 1_700_000_000_000  # ms; what the clock says when a feed is claimed
@@ -21,20 +21,6 @@ TTL = 60.0  # seconds: none ends by itself in a test
 PATIENCE = 5.0
 
 pytestmark = pytest.mark.skipif(not binaries(), reason="there is neither redis-server nor valkey-server")
-
-
-@pytest.fixture(scope="module", params=binaries().values(), ids=binaries())
-def shared(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
-    """One server for all tests that leave it as it is."""
-    with redis_server(request.param) as server:
-        yield server
-
-
-@pytest.fixture
-def server() -> Iterator[RedisServer]:
-    """One of the test's own, to be broken."""
-    with redis_server(next(iter(binaries().values()))) as server:
-        yield server
 
 
 @pytest.fixture
@@ -568,6 +554,42 @@ async def test_a_feed_whose_keys_are_broken_does_not_hold_up_the_others(
 
 
 # -- in the background -------------------------------------------------------------------------------------------------
+
+
+class Faulty(Feed):
+    """It fails whatever it is told."""
+
+    def owned(self, epoch: int, *, until: float, followed: bool) -> None:
+        raise ValueError("our bug")
+
+
+async def test_a_feed_that_fails_does_not_end_the_leases_of_the_others(
+    redis: Redis, me: Leases, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad, good = Faulty(place(1)), Feed(place(2))
+    me.join(bad)
+    me.join(good)
+    await a_round(me)
+
+    assert good.answers == [NOW]
+    assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == ["claim_failed"]
+    caplog.clear()  # this was meant
+
+
+async def test_of_what_cannot_be_said_in_an_outage_a_bounded_number_is_kept_the_newest(
+    server: RedisServer, node: Node
+) -> None:
+    me, feeds = node(server), [Feed(place(number), epoch=NOW) for number in range(WORDS_KEPT + 5)]
+    for number, feed in enumerate(feeds):
+        me.join(feed)
+        me.tell(feed, b"%d" % number)
+    for feed in feeds:
+        me.leave(feed)
+    server.kill()
+    await a_round(me)
+
+    assert [where for where, _ in me._released] == [feed.place for feed in feeds[5:]]
+    assert list(me._told.values()) == [b"%d" % number for number in range(5, WORDS_KEPT + 5)]
 
 
 async def test_a_feed_passes_from_node_to_node_without_anybody_asking_twice(

@@ -1,7 +1,7 @@
 """Rings with a copy in a real server: what one process keeps another goes on with, and what an outage costs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from math import inf
 from typing import Any
@@ -41,20 +41,6 @@ PATIENCE = 5.0
 LATER = EPOCH + 1_000
 
 pytestmark = pytest.mark.skipif(not binaries(), reason="there is neither redis-server nor valkey-server")
-
-
-@pytest.fixture(scope="module", params=binaries().values(), ids=binaries())
-def shared(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
-    """One server for all tests that leave it as it is."""
-    with redis_server(request.param) as server:
-        yield server
-
-
-@pytest.fixture
-def server() -> Iterator[RedisServer]:
-    """One of the test's own, to be broken."""
-    with redis_server(next(iter(binaries().values()))) as server:
-        yield server
 
 
 @asynccontextmanager
