@@ -34,6 +34,7 @@ from exchanges.errors import (
 from exchanges.pool import Pool
 from gateway import health, metrics, origins, rest, socket
 from gateway.http import REFUSALS, sane_request_id
+from gateway.lag import LoopWatch
 from gateway.limits import Addresses, Door, Proxies, Requests
 from gateway.replies import STATUSES, error_body
 from gateway.settings import LimitSettings, Settings
@@ -184,7 +185,7 @@ async def running(settings: Settings, door: Door, siblings: Siblings | None) -> 
             server, _ = start_http_server(int(port), host)
             stack.callback(server.shutdown)
         tasks = [asyncio.create_task(one.catalogue.run()) for one in exchanges.values()]
-        tasks += [asyncio.create_task(manager.run()), asyncio.create_task(sweep(gateway))]
+        tasks += [asyncio.create_task(run) for run in (manager.run(), sweep(gateway), LoopWatch().run())]
         stack.push_async_callback(stop, tasks)
         await first_catalogues(exchanges)
         gc.collect()

@@ -6,6 +6,7 @@ An unknown key is an error that names the closest known one, so that a typo cann
 import difflib
 import ipaddress
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -20,8 +21,11 @@ from pydantic_settings import (
 )
 
 from exchanges.registry import VENUES
+from topics.place import connect
 
 PREFIX = "GATEWAY_"
+NODE = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+REDIS_FORMS = "redis://user:password@host:6379/0 and redis+sentinel://user:password@host:26379,host:26379/service/0"
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://", "redis+sentinel://")
 
 
@@ -112,7 +116,7 @@ class Settings(BaseSettings):
     redis_url: SecretStr = SecretStr("")  # of the history that outlives a restart; empty: it does not
     workers: int = Field(default=1, ge=1, le=64)  # processes on one port; more than one need Redis
     compression: Literal["off", "shared"] = "off"
-    node: str = Field(default="gateway-1", pattern=r"^[\w.:-]{1,64}$")
+    node: str = "gateway-1"
     log_format: Literal["json", "console"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     cache_dir: Path | None = Path("~/.cache/market-gateway").expanduser()  # last good catalogues; empty: none
@@ -137,12 +141,24 @@ class Settings(BaseSettings):
             raise ValueError(f"unknown exchange {', '.join(unknown) or '(none given)'}; known: {', '.join(VENUES)}")
         return names
 
+    @field_validator("node")
+    @classmethod
+    def _name(cls, name: str) -> str:
+        if NODE.fullmatch(name) is None:
+            raise ValueError("1 to 64 letters, digits, and any of . : _ -")
+        return name
+
     @field_validator("redis_url")
     @classmethod
     def _redis(cls, url: SecretStr) -> SecretStr:
         """Not shown in the error: it may hold a password."""
         if url.get_secret_value() and not url.get_secret_value().startswith(REDIS_SCHEMES):
             raise ValueError(f"must begin with {', '.join(REDIS_SCHEMES)}")
+        try:
+            if url.get_secret_value():
+                connect(url.get_secret_value(), timeout=1.0)  # nothing is sent
+        except ValueError:
+            raise ValueError(f"is no address; such are {REDIS_FORMS}") from None
         return url
 
     @field_validator("trusted_proxies")

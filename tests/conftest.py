@@ -1,7 +1,8 @@
 """How the suite is shared out among processes (``pytest -n 2 --no-loadscope-reorder``): a file stays together.
 
-Everything that starts processes is one part, and the first to be given out: two such tests at once would starve each
-other. (xdist has groups for this, which pytest 9 does not let it name.)
+What starts processes is in two parts, and those are given out first: what measures how quickly somebody is served, and
+what starts many gateways and waits for them. Within a part two such tests at once would starve each other. (xdist has
+groups for this, which pytest 9 does not let it name.)
 """
 
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from tests.redis_server import RedisServer, binaries, redis_server
 
 SYSTEM = "tests/system/"
+MANY_GATEWAYS = tuple(f"{SYSTEM}test_{name}.py" for name in ("cluster", "redis", "workers"))
 
 
 @pytest.fixture(scope="module", params=binaries().values(), ids=binaries())
@@ -38,6 +40,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class Sharing(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return SYSTEM if nodeid.startswith(SYSTEM) else nodeid.partition("::")[0]
+            file = nodeid.partition("::")[0]
+            return SYSTEM if file.startswith(SYSTEM) and file not in MANY_GATEWAYS else file
 
     return Sharing(config, log)

@@ -14,7 +14,7 @@ from exchanges.venue import Stream
 from topics.key import TopicKey
 
 PREFIX = "market-gateway"
-SENTINEL = "redis+sentinel://"
+SENTINEL, SENTINEL_PORT = "redis+sentinel://", 26_379
 
 
 class Place(NamedTuple):
@@ -43,10 +43,13 @@ def connect(url: str, *, timeout: float, bounded: bool = True) -> Redis:
     """A client that gives up after ``timeout`` seconds.
 
     ``url`` is one of the library's, or ``redis+sentinel://user:password@host:port,host:port/service/database``: there
-    the primary of the service is asked for with each new connection.
+    the primary of the service is asked for with each new connection. User, password, port and database may be missing.
 
     It retries nothing: what failed is written again from where it came from, not from a buffer. ``bounded``: each
     command is; else only connecting is, and who sends commands bounds them, which the library does at twice their cost.
+
+    Raises:
+        ValueError: ``url`` is none.
     """
     options: dict[str, Any] = {
         "socket_timeout": timeout if bounded else None,
@@ -60,7 +63,9 @@ def connect(url: str, *, timeout: float, bounded: bool = True) -> Redis:
     login, _, hosts = parts.netloc.rpartition("@")
     user, _, password = login.partition(":")
     service, _, database = parts.path.removeprefix("/").partition("/")
-    asked = [(host.rpartition(":")[0], int(host.rpartition(":")[2])) for host in hosts.split(",")]
+    asked = [(host, int(port or SENTINEL_PORT)) for host, _, port in (one.partition(":") for one in hosts.split(","))]
+    if not service or not all(host for host, _ in asked):
+        raise ValueError("sentinels and a service are needed")
     asking = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
     sentinel = Sentinel(asked, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
     found: Redis = sentinel.master_for(

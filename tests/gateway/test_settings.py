@@ -257,3 +257,57 @@ def test_every_variable_is_listed() -> None:
 
     assert {"GATEWAY_HOST", "GATEWAY_AUTH__MODE", "GATEWAY_LIMITS__STALL", "GATEWAY_BYBIT__WS_URL"} <= set(names)
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://localhost",
+        "rediss://user:word@host:6380/2",
+        "unix:///run/redis.sock",
+        "redis+sentinel://one:26379,two:26380/ours/3",
+        "redis+sentinel://user:p%40ss@one/ours",
+    ],
+)
+def test_an_address_of_a_redis_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("GATEWAY_REDIS_URL", url)
+
+    assert load().redis_url.get_secret_value() == url
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("localhost:6379", "must begin with redis://, rediss://, unix://, redis+sentinel://"),
+        ("redis://host:port", "is no address"),
+        ("redis+sentinel://host:port/ours", "is no address"),
+        ("redis+sentinel://host", "is no address"),
+        ("redis+sentinel://one,,two/ours", "is no address"),
+        ("redis+sentinel://one/ours/first", "is no address"),
+    ],
+)
+def test_what_is_no_address_of_a_redis_is_refused_and_no_password_is_shown(
+    monkeypatch: pytest.MonkeyPatch, url: str, words: str
+) -> None:
+    secret = url.replace("://", "://user:secret@")
+    monkeypatch.setenv("GATEWAY_REDIS_URL", secret)
+
+    message = refused()
+    assert message.startswith(f"GATEWAY_REDIS_URL: {words}")
+    assert "secret" not in message
+
+
+def test_several_workers_need_a_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_WORKERS", "2")
+    without = refused()
+    monkeypatch.setenv("GATEWAY_REDIS_URL", "redis://localhost")
+
+    assert without == "GATEWAY_WORKERS=2 need GATEWAY_REDIS_URL, by which they share their feeds"
+    assert load().workers == 2
+
+
+@pytest.mark.parametrize("name", ["", "two words", "a/b", "é", "x" * 65])
+def test_a_name_of_a_node_that_others_could_not_read_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("GATEWAY_NODE", name)
+
+    assert refused() == "GATEWAY_NODE: 1 to 64 letters, digits, and any of . : _ -"

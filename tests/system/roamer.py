@@ -18,6 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 RETRY_AFTER = 0.2  # seconds
+PATIENCE = 20.0  # seconds
 SERIES = ("trades", "ohlcv")
 
 
@@ -41,6 +42,18 @@ class Record:
         self.newest_at: dict[str, float] = {}  # by topic: when an event nobody had seen before came (monotonic)
         self.longest: dict[str, float] = {}  # by topic: seconds between two such
         self._frames: dict[str, dict[Cursor, bytes]] = {}
+        self._changed = asyncio.Event()
+
+    async def until(self, so: Callable[[], bool]) -> None:
+        """Wait until it is so; a TimeoutError if that takes longer than ``PATIENCE``."""
+        async with asyncio.timeout(PATIENCE):
+            while not so():
+                self._changed.clear()
+                await self._changed.wait()
+
+    def count(self, what: str) -> None:
+        self.counts[what] += 1
+        self._changed.set()
 
     def see(self, topic: str, cursor: Cursor, frame: bytes) -> None:
         frames = self._frames.setdefault(topic, {})
@@ -77,7 +90,7 @@ class Roamer:
             with suppress(OSError, WebSocketException, TimeoutError):
                 async with asyncio.timeout(self._random.uniform(*stay)):
                     await self._visit(url.replace("http://", "ws://") + "/v1/ws")
-            self._record.counts["visits"] += 1
+            self._record.count("visits")
             await asyncio.sleep(self._random.uniform(0, RETRY_AFTER))
 
     async def _visit(self, url: str) -> None:
@@ -93,12 +106,12 @@ class Roamer:
         async for text in connection:
             frame = orjson.loads(text)
             kind = frame["type"]
-            self._record.counts[kind] += 1
             if kind == "error":
                 self._record.find(f"an error: {text!r}")
             if kind in (*SERIES, "gap"):
                 assert isinstance(text, str)
                 self._take(name_of(frame["channel"], frame["topic"]), frame, text.encode())
+            self._record.count(kind)  # after all else that it says
 
     def _take(self, topic: str, frame: dict[str, Any], text: bytes) -> None:
         if frame["type"] == "gap":
