@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
 from pydantic import BaseModel
 
 from exchanges import errors, metrics, registry
@@ -139,7 +139,7 @@ def test_every_metric_is_in_the_operators_table_with_its_labels() -> None:
     counted = {}
     for module in (metrics, topic_metrics, gateway_metrics):
         for metric in vars(module).values():
-            if isinstance(metric, Counter | Gauge | Tallies):
+            if isinstance(metric, Counter | Gauge | Histogram | Tallies):
                 family = metric.describe()[0]
                 labels = family._labelnames if isinstance(metric, Tallies) else metric._labelnames
                 counted[family.name + "_total" * (family.type == "counter")] = ", ".join(labels)
