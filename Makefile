@@ -6,6 +6,7 @@ READY := $(VENV)/.ready
 PEERS := .venv-peers
 AUTOBAHN := .venv-autobahn
 PYTHON2 ?= python2.7
+CHART := web/vendor/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help demo run test check format peers live faults bench fanout soak autobahn lock clean
@@ -22,13 +23,22 @@ $(READY): requirements-dev.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(READY) ## simulated exchanges and the gateway on http://127.0.0.1:8787, offline
+# The page's chart comes from npm. Where there is no npm the page works without it and says how to get it.
+$(CHART): web/package-lock.json
+	@mkdir -p $(@D)
+	@if command -v npm >/dev/null 2>&1; then \
+	  npm ci --silent --no-audit --no-fund --prefix web && \
+	  cp web/node_modules/lightweight-charts/dist/lightweight-charts.standalone.production.mjs $(@D)/lightweight-charts.mjs && \
+	  cp web/node_modules/lightweight-charts/LICENSE $(@D)/lightweight-charts.LICENSE && touch $@; \
+	else echo "npm is not installed: the page at / will have no chart (install Node.js 20 or newer, then make again)"; fi
+
+demo: $(READY) $(CHART) ## simulated exchanges and the gateway on http://127.0.0.1:8787, offline
 	@$(BIN)/market-gateway demo
 
-run: $(READY) ## the same gateway against the real exchanges
+run: $(READY) $(CHART) ## the same gateway against the real exchanges
 	@$(BIN)/market-gateway serve
 
-test: $(READY) ## the whole test suite
+test: $(READY) $(CHART) ## the whole test suite
 	$(BIN)/python -m pytest -q -n 2 --no-loadscope-reorder
 
 check: $(READY) ## format, lint, types, then the tests: what CI runs

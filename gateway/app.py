@@ -5,7 +5,7 @@ import gc
 import ipaddress
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -18,7 +18,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from exchanges import registry
@@ -54,12 +54,15 @@ FIRST_CATALOGUE = 3.0  # seconds the start waits for catalogues, so that a first
 class App:
     """The gateway as an ASGI application; it runs while its lifespan does.
 
-    Websockets do not pass through the framework: its layers are worth 10 KB to each connection.
+    Websockets do not pass through the framework: its layers are worth 10 KB to each connection. ``routes`` are what the
+    command that starts it serves beside the gateway's own.
     """
 
-    def __init__(self, settings: Settings, siblings: Siblings | None = None) -> None:
+    def __init__(
+        self, settings: Settings, siblings: Siblings | None = None, *, routes: Sequence[BaseRoute] = ()
+    ) -> None:
         self.door = door_of(settings.limits)
-        self.http = http(settings, self.door, siblings)
+        self.http = http(settings, self.door, siblings, routes)
         self._hosts = (*origins.LOCAL_HOSTS, settings.host, *settings.allowed_hosts)
         self._origins = settings.allowed_origins
 
@@ -92,7 +95,7 @@ class App:
         return origins.allowed(origin, host, origins=self._origins, hosts=self._hosts)
 
 
-def http(settings: Settings, door: Door, siblings: Siblings | None) -> Starlette:
+def http(settings: Settings, door: Door, siblings: Siblings | None, more: Sequence[BaseRoute]) -> Starlette:
     """All that is no websocket; its lifespan is the gateway's."""
 
     @asynccontextmanager
@@ -117,6 +120,7 @@ def http(settings: Settings, door: Door, siblings: Siblings | None) -> Starlette
     ]
     if settings.loopback:
         routes.append(Route("/metrics", health.metrics))
+    routes += more
     cors = Middleware(
         CORSMiddleware,
         allow_origins=settings.allowed_origins,

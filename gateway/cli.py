@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
+from starlette.routing import BaseRoute
 from uvicorn import Server
 
 from gateway import app, logs, metrics, workers
@@ -94,14 +95,14 @@ def simulate(arguments: argparse.Namespace) -> None:
     run(serve_simulator(arguments.host, arguments.port, arguments.seed))
 
 
-async def serve_until_stopped(settings: Settings, *, about: str = "") -> None:
+async def serve_until_stopped(settings: Settings, *, about: str = "", routes: Sequence[BaseRoute] = ()) -> None:
     with bound_for(settings, settings.port) as listening:
         port = listening.getsockname()[1]
         logs.configure(settings.log_format, settings.log_level)
         sys.stderr.write(
             f"market-gateway {VERSION} on http://{settings.host}:{port} ({', '.join(settings.exchanges)})\n{about}"
         )
-        await gateway_server(settings).serve(sockets=[listening])
+        await gateway_server(settings, routes=routes).serve(sockets=[listening])
 
 
 async def serve_by_workers(settings: Settings, arguments: Sequence[str]) -> None:
@@ -128,8 +129,10 @@ async def serve_as_one_of(settings: Settings, worker: Worker) -> None:
         await gateway_server(settings, siblings).serve(sockets=[listening])
 
 
-def gateway_server(settings: Settings, siblings: Siblings | None = None) -> Server:
-    limits, root = settings.limits, app.App(settings, siblings)
+def gateway_server(
+    settings: Settings, siblings: Siblings | None = None, *, routes: Sequence[BaseRoute] = ()
+) -> Server:
+    limits, root = settings.limits, app.App(settings, siblings, routes=routes)
     return server(
         root,
         command_bytes=limits.command_bytes,
@@ -145,7 +148,8 @@ def gateway_server(settings: Settings, siblings: Siblings | None = None) -> Serv
 
 
 async def serve_simulated(settings: Settings) -> None:
-    from exchanges.simulator.server import Simulator  # noqa: PLC0415  # only this command pays for it
+    from exchanges.simulator.control import fault_routes  # noqa: PLC0415  # only this command pays for it
+    from exchanges.simulator.server import Simulator  # noqa: PLC0415
 
     async with Simulator(seed=1, port=0) as simulator:
         venues = {name: VenueSettings.model_validate(urls) for name, urls in simulated(simulator.url).items()}
@@ -154,6 +158,7 @@ async def serve_simulated(settings: Settings) -> None:
         await serve_until_stopped(
             settings.model_copy(update={"cache_dir": None, "redis_url": SecretStr(""), "workers": 1, **venues}),
             about=about,
+            routes=fault_routes(simulator.floor, under="/demo"),  # for the page, which reaches no other port
         )
 
 

@@ -90,12 +90,12 @@ def control_routes(floor: "Floor") -> list[BaseRoute]:
         Route("/lose", lose, methods=["POST"]),
         Route("/reset", reset, methods=["POST"]),
         Route("/forgive", forgive, methods=["POST"]),
-        *_fault_routes(floor),
+        *fault_routes(floor),
         *_truth_routes(floor),
     ]
 
 
-def _fault_routes(floor: "Floor") -> list[BaseRoute]:
+def fault_routes(floor: "Floor", *, under: str = "") -> list[BaseRoute]:
     """``/faults``: what is not allowed is answered with a 400 that says what is."""
 
     async def inject(request: Request) -> Response:
@@ -121,9 +121,9 @@ def _fault_routes(floor: "Floor") -> list[BaseRoute]:
         return _json(floor.faults.state())
 
     return [
-        Route("/faults", inject, methods=["POST"]),
-        Route("/faults", remove, methods=["DELETE"]),
-        Route("/faults", state),
+        Route(f"{under}/faults", inject, methods=["POST"]),
+        Route(f"{under}/faults", remove, methods=["DELETE"]),
+        Route(f"{under}/faults", state),
     ]
 
 
