@@ -1,9 +1,9 @@
 /**
- * A client of market-gateway. What it offers is in client.d.ts, what it speaks in the gateway's docs/protocol.md.
+ * A client of market-gateway: what it offers is in client.d.ts, what it speaks in docs/protocol.md.
  *
  * A `Subscription` is what one watcher holds. A `Core` has the connection (`Link`) and for each topic a `Stream`: what is
- * known of it, and who watches. Between core and subscription only plain objects pass, so that a core may live in a
- * worker (worker.js): then `Port` stands for it in the page.
+ * known of it, and who watches. Only plain objects pass between core and subscription, so that a core may live in a
+ * worker (worker.js): then `Port` stands for it.
  */
 
 /** @import * as Api from "./client.d.ts" */
@@ -17,13 +17,12 @@ const PING_EVERY = 15_000;
 const ANSWER_WITHIN = 5_000;
 const OPEN_WITHIN = 10_000;
 const HEARTBEAT = 15_000; // until the gateway has said its own
-const FIRST_PAUSE = 500;
+const FIRST_PAUSE = 1_000; // at the most, as are all: a random part of it
 const LONGEST_PAUSE = 30_000;
 const STEADY = 10_000; // a connection that lasted so long was no failed attempt
 const ASK_AGAIN = 1_500; // for a snapshot: the gateway gives one a second
 
 const REWIND = { trades: 0, orderbook: 0, ohlcv: 300 };
-const MAX_REWIND = 1_000;
 const BATCH = 100;
 const ROWS_HELD = 10_000; // trades for a consumer that is slower than they come
 const CANDLES_HELD = 20_000;
@@ -62,7 +61,7 @@ class Emitter {
 
   /** @type {Tell} */
   emit(type, event) {
-    for (const listener of [...(this.#listeners.get(type) ?? [])]) call(listener, event);
+    this.#listeners.get(type)?.forEach((listener) => call(listener, event));
   }
 }
 
@@ -143,8 +142,8 @@ class Gateway extends Emitter {
 
   close() {
     this.#unhide();
-    for (const one of [...this.#subscriptions]) one.unsubscribe();
     this.#core.close();
+    for (const one of [...this.#subscriptions]) one.unsubscribe();
   }
 
   /** @param {Channel} channel @param {Api.Topic} topic @param {Api.Handler<any>} [handler] @param {Api.How} [how] */
@@ -176,7 +175,7 @@ class Gateway extends Emitter {
 
 // -- what a watcher holds ---------------------------------------------------------------------------------------------
 
-/** @implements {Api.Subscription<any>} @implements {Watcher} */
+/** @implements {Api.Subscription<any>} */
 class Subscription extends Emitter {
   state = "connecting";
   /** @type {any} */
@@ -193,6 +192,8 @@ class Subscription extends Emitter {
   #held = null;
   /** @type {Set<Reader>} */
   #readers = new Set();
+  /** @type {GatewayError | null} the last one */
+  #error = null;
 
   /**
    * @param {Channel} channel @param {Api.Topic} topic @param {Api.Handler<any> | undefined} handler
@@ -208,12 +209,10 @@ class Subscription extends Emitter {
   }
 
   unsubscribe() {
-    if (this.#over) return;
-    this.#leave();
     this.tell("state", { state: "ended" });
   }
 
-  /** @type {Watcher["take"]} */
+  /** @param {Update} update */
   take(update) {
     if (this.#over) return;
     this.cursor = update.cursor;
@@ -237,21 +236,17 @@ class Subscription extends Emitter {
       this.state = event.state;
       this.topic = event.topic ?? this.topic;
     }
-    if (type === "error") event = new GatewayError(event);
+    if (type === "error") event = this.#error = new GatewayError(event);
     this.emit(type, event);
-    if (this.#over) {
-      for (const reader of this.#readers) reader.end();
-    } else if (type === "error" && !event.retryable) {
-      for (const reader of this.#readers) reader.end(event);
-    }
+    if (!this.#over) return;
+    this.#leave();
+    for (const reader of this.#readers) reader.end();
   }
 
   /** @returns {AsyncIterator<any>} */
   [Symbol.asyncIterator]() {
     /** @type {Update | null} */
     let held = this.channel === "trades" ? null : this.#last;
-    /** @type {{ error?: Api.GatewayError } | null} */
-    let over = this.#over ? {} : null;
     let wake = () => {};
     /** @type {Reader} */
     const reader = {
@@ -259,17 +254,14 @@ class Subscription extends Emitter {
         held = this.#join(held, update);
         wake();
       },
-      end: (error) => {
-        over ??= { error };
-        wake();
-      },
+      end: () => wake(),
     };
     this.#readers.add(reader);
     return {
       next: async () => {
         while (held === null) {
-          if (over?.error) throw over.error;
-          if (over) return { value: undefined, done: true };
+          if (this.state === "failed") throw this.#error;
+          if (this.#over) return { value: null, done: true };
           await new Promise((resolve) => (wake = () => resolve(null)));
         }
         const { value } = held;
@@ -279,7 +271,7 @@ class Subscription extends Emitter {
       return: async () => {
         this.#readers.delete(reader);
         if (!this.#handler && !this.#readers.size) this.unsubscribe();
-        return { value: undefined, done: true };
+        return { value: null, done: true };
       },
     };
   }
@@ -333,7 +325,6 @@ class Stream {
   /** @type {Api.Trade[]} the newest, for who comes later */
   #kept = [];
   #book = new Book();
-  #fresh = true; // the next frame begins it
 
   /** @param {Watcher} watcher who is the first */
   constructor({ channel, topic, how }) {
@@ -341,7 +332,7 @@ class Stream {
     this.name = nameOf(channel, topic);
     this.topic = topic;
     this.since = how.since;
-    this.rewind = Math.min(how.rewind ?? REWIND[channel], MAX_REWIND);
+    this.rewind = how.rewind ?? REWIND[channel];
   }
 
   /** One item of a subscribe command: from where we are, or from the beginning. */
@@ -354,7 +345,6 @@ class Stream {
   /** Forget where we are: what comes next is the beginning. */
   restart() {
     this.cursor = this.#covered = null;
-    this.#fresh = true;
   }
 
   /** @param {Watcher} watcher */
@@ -374,9 +364,8 @@ class Stream {
   }
 
   /**
-   * A frame of data.
-   * @param {Frame} frame @param {(gap: Frame) => void} lost told of a hole that nobody declared
-   * @returns {boolean} false: it cannot be applied, a whole book is needed
+   * Data, or a gap that is an event of the feed. False: a whole book is needed.
+   * @param {Frame} frame @param {(gap: Frame) => void} lost told of what is missing
    */
   take(frame, lost) {
     const known = this.cursor;
@@ -384,36 +373,43 @@ class Stream {
     if (steps < (this.channel === "orderbook" ? 0 : 1)) return true; // had it
     if (this.channel === "orderbook") {
       if (!this.#book.take(frame, known, this.topic.params?.levels)) return false;
+      if (this.brokenAt) this.tell("state", { state: this.state });
       this.brokenAt = 0;
       this.#publish(frame, { value: this.#book.value(frame) });
       return true;
     }
     const declared = this.#covered && behind(this.#covered, frame.cursor) <= 1;
     if (known && steps > 1 && steps < Infinity && !declared) lost(gap(this, "UNDECLARED", known, frame.cursor, null));
-    if (this.channel === "trades") {
+    if (frame.type === "gap") {
+      this.cursor = frame.cursor;
+      lost(frame);
+    } else if (this.channel === "trades") {
       this.#kept = this.rewind ? this.#kept.concat(frame.data).slice(-this.rewind) : [];
       this.#publish(frame, { value: frame.data });
     } else {
       const changed = candles(frame);
       const series = this.current?.value ?? [];
-      const apart = this.#fresh && series.length && changed[0]?.timestamp > series.at(-1).timestamp;
+      const apart = !known && series.length && changed[0]?.timestamp > series.at(-1).timestamp;
       const value = upserted(apart ? [] : series, changed).slice(-CANDLES_HELD);
       this.#publish(frame, { value, changed, repair: frame.repair });
     }
     return true;
   }
 
-  /** A declared loss. @param {Frame} frame */
+  /** A loss of this client alone, which has no place among the feed's events. @param {Frame} frame */
   skip(frame) {
-    if (frame.cursor) this.cursor = frame.cursor;
-    else this.#covered = frame.to.cursor;
-    this.tell("gap", frame);
+    this.#covered = frame.to.cursor;
+  }
+
+  /** A whole book is asked for. */
+  mend() {
+    this.brokenAt = Date.now();
+    for (const watcher of this.watchers) watcher.tell("state", { state: "resyncing" });
   }
 
   /** @param {Frame} frame @param {Pick<Update, "value" | "changed" | "repair">} what */
   #publish(frame, what) {
     this.cursor = frame.cursor;
-    this.#fresh = false;
     this.current = { ...what, cursor: frame.cursor, ts: frame.ts };
     for (const watcher of [...this.watchers]) watcher.take(this.current);
   }
@@ -424,10 +420,7 @@ class Book {
   /** @type {{ bids: Level[], asks: Level[] }} best first */
   #sides = { bids: [], asks: [] };
 
-  /**
-   * @param {Frame} frame @param {string | null} known the cursor we are at @param {any} levels of each side
-   * @returns {boolean} false: it does not extend what we have, or the venue's decimals are not ours
-   */
+  /** False: it does not fit what we have. @param {Frame} frame @param {string | null} known @param {any} levels */
   take(frame, known, levels) {
     if (!frame.kind) return true;
     if (frame.kind === "snapshot") this.#sides = { bids: [], asks: [] };
@@ -567,7 +560,6 @@ export class Core {
   #url;
   #options;
   #tell;
-  /** @type {() => void} */
   #hurry = () => this.#slept();
 
   /** @param {string} url @param {Api.Options} options @param {Tell} tell */
@@ -665,7 +657,7 @@ export class Core {
     stream.link = link;
     const status = frame.resume?.status;
     if (frame.type === "subscribed" && (status === undefined || status === "ahead")) {
-      if (status) stream.tell("gap", gap(stream, "EPOCH_CHANGED", frame.resume.from, frame.resume.to, null));
+      if (status) this.#lose(stream, gap(stream, "EPOCH_CHANGED", frame.resume.from, frame.resume.to, null));
       stream.restart();
     }
     stream.tell("state", { state: frame.state, topic: frame.topic });
@@ -701,8 +693,11 @@ export class Core {
         if (stream) this.#data(link, stream, frame);
         break;
       case "gap":
-        stream?.skip(frame);
-        this.#tell("gap", frame);
+        if (stream && frame.cursor) this.#data(link, stream, frame);
+        else if (stream) {
+          stream.skip(frame);
+          this.#lose(stream, frame);
+        }
         break;
       case "subscribed":
       case "alreadySubscribed":
@@ -747,17 +742,18 @@ export class Core {
   #data(link, stream, frame) {
     if (stream.channel === "orderbook" && stream.link !== link) return;
     if (stream.brokenAt && frame.kind === "delta") return;
-    const sound = stream.take(frame, (hole) => {
-      stream.tell("gap", hole);
-      this.#tell("gap", hole);
-    });
-    if (!sound) this.#mend(link, stream);
+    if (!stream.take(frame, (gap) => this.#lose(stream, gap))) this.#mend(link, stream);
+  }
+
+  /** @param {Stream} stream @param {Frame} gap */
+  #lose(stream, gap) {
+    stream.tell("gap", gap);
+    this.#tell("gap", gap);
   }
 
   /** Ask for a whole book. @param {Link} link @param {Stream} stream */
   #mend(link, stream) {
-    stream.brokenAt = Date.now();
-    stream.tell("state", { state: "resyncing" });
+    stream.mend();
     link.send({ op: "snapshot", channel: stream.channel, ...stream.topic });
   }
 
@@ -765,6 +761,7 @@ export class Core {
   #greeted(link, frame) {
     link.open = true;
     link.begunAt = Date.now();
+    if (this.facts.hello) this.facts.reconnects += 1;
     this.facts.hello = frame;
     if (link === this.#link) this.#status({ status: "open" });
     link.subscribe([...new Set(this.#streams.values())], this.#batch);
@@ -787,7 +784,7 @@ export class Core {
   async #begin(use) {
     const { token, client, WebSocket: given } = this.#options;
     const Socket = /** @type {any} */ (given ?? globalThis.WebSocket);
-    if (!Socket) throw new Error("this runtime has no WebSocket: give one, such as of the package ws, in options");
+    if (!Socket) throw new Error("no WebSocket here: give one in options, such as of the package ws");
     const hello = { op: "hello", client, token: typeof token === "function" ? await token() : token };
     if (this.facts.status === "closed") return;
     const socket = new Socket(this.#url);
@@ -822,7 +819,6 @@ export class Core {
     const old = this.#link;
     this.#link = this.#next;
     this.#next = null;
-    this.facts.reconnects += 1;
     old?.end(1000, "");
   }
 
@@ -831,13 +827,11 @@ export class Core {
     for (const stream of [...link.asked.values()].flat()) stream.asked = false;
     if (link === this.#next) this.#next = null;
     if (link !== this.#link) return;
-    this.#link = null;
-    if (this.#next) {
-      this.#link = this.#next;
-      this.#next = null;
-    }
+    this.#link = this.#next;
+    this.#next = null;
+    if (this.#link?.open) return;
     if (code >= 4000 && code < 4100) {
-      const message = reason || `the gateway closed the connection with ${code}: it does not want this client as it is`;
+      const message = reason || `closed by the gateway with ${code}`;
       this.#tell("error", { code: "CLOSED", message, retryable: false });
       this.#finish(message, code);
       return;
@@ -847,19 +841,15 @@ export class Core {
       if (stream.watchers.size) stream.tell("state", { state: "offline" });
       else this.#drop(stream);
     }
-    if (!this.#link) this.#wait(code, reason);
+    if (this.#link) this.#status({ status: "reconnecting", code, reason, retryInMs: 0 });
+    else this.#wait(code, reason);
   }
 
   /** @param {number} code @param {string} reason */
   #wait(code, reason) {
-    const soon = [1001, 1012].includes(code) || (code >= 4200 && code < 4300);
-    const most = soon && !this.#attempt ? 2 * FIRST_PAUSE : FIRST_PAUSE * 2 ** this.#attempt;
-    const retryInMs = Math.round(Math.random() * Math.min(LONGEST_PAUSE, most));
+    const retryInMs = Math.round(Math.random() * Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** this.#attempt));
     this.#attempt = Math.min(this.#attempt + 1, 10);
-    this.#retry = setTimeout(() => {
-      this.facts.reconnects += 1;
-      this.#connect();
-    }, retryInMs);
+    this.#retry = setTimeout(() => this.#connect(), retryInMs);
     this.#status({ status: "reconnecting", code, reason, retryInMs });
   }
 
@@ -1051,16 +1041,14 @@ function call(f, ...values) {
   }
 }
 
-/** @type {Uint32Array | undefined} */
-let table;
+const TABLE = Uint32Array.from({ length: 256 }, (_, n) => {
+  for (let bit = 0; bit < 8; bit++) n = n & 1 ? 0xedb88320 ^ (n >>> 1) : n >>> 1;
+  return n;
+});
 
 /** CRC32, unsigned. @param {string} text ASCII */
 function crc32(text) {
-  table ??= Uint32Array.from({ length: 256 }, (_, n) => {
-    for (let bit = 0; bit < 8; bit++) n = n & 1 ? 0xedb88320 ^ (n >>> 1) : n >>> 1;
-    return n;
-  });
   let sum = ~0;
-  for (let i = 0; i < text.length; i++) sum = table[(sum ^ text.charCodeAt(i)) & 255] ^ (sum >>> 8);
+  for (let i = 0; i < text.length; i++) sum = TABLE[(sum ^ text.charCodeAt(i)) & 255] ^ (sum >>> 8);
   return ~sum >>> 0;
 }

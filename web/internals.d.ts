@@ -31,7 +31,8 @@ export type Facts = {
 
 export interface Reader {
   put(update: Update): void;
-  end(error?: Api.GatewayError): void;
+  /** There is no more, or the end is to be told. */
+  end(): void;
 }
 
 export interface Level {

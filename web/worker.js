@@ -58,8 +58,8 @@ function serve(port) {
       hub.core.resume();
     },
     close() {
+      if (!hub.ports.delete(port)) return; // it said so itself, and then gave up its lock
       for (const id of [...watchers.keys()]) doing.leave(id);
-      hub.ports.delete(port);
       if (hub.ports.size) {
         hub.awake.add(port);
         doing.pause();
