@@ -19,8 +19,8 @@ async def drain(gateway: Gateway, *, hurry: Callable[[], bool]) -> None:
     grace = gateway.limits.drain
     asked = {session for session in gateway.sessions if session.writer.extended} if grace else set()
     for session in asked:
-        session.go_away(grace, random.uniform(0, grace / 2))
+        session.go_away(grace, random.uniform(0, grace / 2))  # noqa: S311  # it only spreads them
     loop = asyncio.get_running_loop()
     end = loop.time() + grace
-    while asked & gateway.sessions and loop.time() < end and not hurry():
+    while asked & gateway.sessions and loop.time() < end and not hurry():  # noqa: ASYNC110  # a signal has no event
         await asyncio.sleep(LOOK_EVERY)

@@ -130,7 +130,7 @@ class Session:
             self._send(type="heartbeat", time=self._gateway.clock_ms())
 
     def go_away(self, grace: float, delay: float) -> None:
-        """The node is about to end: in ``delay`` seconds another one is to be found, in ``grace`` this is none any more."""
+        """The node ends in ``grace`` seconds: the client is to find another one in ``delay`` seconds."""
         self._send(type="goaway", reason="DEPLOY", graceMs=round(grace * 1000), delayMs=round(delay * 1000))
 
     async def _carry_out(self, command: commands.Command, received_ms: int) -> None:

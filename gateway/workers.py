@@ -75,7 +75,10 @@ async def serve(settings: Settings, sockets: Sequence[socket.socket], arguments:
             start_http_server(int(port), host, registry)
         command, patience = [sys.executable, "-m", "gateway", *arguments], GRACE + settings.limits.drain
         workers = [(Worker(number, Path(directory), one.fileno(), read), one) for number, one in enumerate(sockets, 1)]
-        running = [asyncio.create_task(_keep(*one, siblings, command, stopping, patience)) for one in workers]
+        running = [
+            asyncio.create_task(_keep(*one, siblings, command=command, stopping=stopping, patience=patience))
+            for one in workers
+        ]
         try:
             await asyncio.gather(*running)
         finally:
@@ -87,6 +90,7 @@ async def _keep(
     worker: Worker,
     listening: socket.socket,
     siblings: Siblings,
+    *,
     command: Sequence[str],
     stopping: asyncio.Event,
     patience: float,
