@@ -5,7 +5,7 @@ import gc
 import ipaddress
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -33,6 +33,7 @@ from exchanges.errors import (
 )
 from exchanges.pool import Pool
 from gateway import health, metrics, origins, rest, socket
+from gateway.drain import drain
 from gateway.http import REFUSALS, sane_request_id
 from gateway.lag import LoopWatch
 from gateway.limits import Addresses, Door, Proxies, Requests
@@ -65,6 +66,10 @@ class App:
         self.http = http(settings, self.door, siblings, routes)
         self._hosts = (*origins.LOCAL_HOSTS, settings.host, *settings.allowed_hosts)
         self._origins = settings.allowed_origins
+
+    async def drain(self, hurry: Callable[[], bool]) -> None:
+        """Before the end: see ``drain.py``."""
+        await drain(self.http.state.gateway, hurry=hurry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket" and scope["path"] == "/v1/ws":
@@ -196,7 +201,6 @@ async def running(settings: Settings, door: Door, siblings: Siblings | None) -> 
         gc.freeze()  # catalogues and code stay for good: looking through them all holds up everybody
         log.info("started", extra={"node": gateway.node, "exchanges": ",".join(exchanges)})
         yield gateway
-        gateway.draining = True
 
 
 def exchange(name: str, settings: Settings) -> Exchange:

@@ -143,6 +143,7 @@ def gateway_server(
         admit=root.door.admit,
         left=root.door.left,
         refused=lambda status: metrics.REFUSED.labels(status).inc(),
+        drain=root.drain,
         breached=lambda kind: metrics.BREACHES.labels(kind).inc(),
     )
 

@@ -15,7 +15,7 @@ import asyncio
 import socket
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Protocol, cast
 
@@ -290,6 +290,24 @@ class GatewayProtocol(WebSocketsSansIOProtocol):
         await super().send(message)
 
 
+class DrainingServer(Server):
+    """uvicorn's, which lets nobody in any more and then waits before it ends who is there."""
+
+    def __init__(self, config: Config, drain: Callable[[Callable[[], bool]], Awaitable[None]]) -> None:
+        super().__init__(config)
+        self._drain = drain
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for door in (*self.servers, *(sockets or ())):
+            door.close()
+        await self._drain(lambda: self.force_exit)
+        await super().shutdown(sockets)
+
+
+async def at_once(hurry: Callable[[], bool]) -> None:
+    """No drain."""
+
+
 def server(
     app: Any,
     *,
@@ -300,6 +318,7 @@ def server(
     left: Callable[[Peer], None] = lambda peer: None,
     refused: Callable[[int], None] = lambda status: None,
     breached: Callable[[str], None] = lambda kind: None,
+    drain: Callable[[Callable[[], bool]], Awaitable[None]] = at_once,
 ) -> Server:
     """The HTTP server for ``app``, to be run on a socket of ours (``serve(sockets=[…])``).
 
@@ -311,6 +330,8 @@ def server(
         left: told once, when an admitted connection is over.
         refused: told the HTTP status of each refusal that the app does not see.
         breached: told the kind of bound that a websocket client broke.
+        drain: awaited at the end, when nobody new is let in and all others are still served; given what says whether
+            somebody has lost patience.
     """
     config = Config(
         app,
@@ -326,7 +347,7 @@ def server(
         lifespan="on",
         timeout_graceful_shutdown=5,
     )
-    return Server(config)
+    return DrainingServer(config, drain)
 
 
 def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:

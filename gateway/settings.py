@@ -80,6 +80,7 @@ class LimitSettings(Section):
     lag: float = Field(default=30.0, gt=0)  # seconds a client may be behind at a stretch
     ping_interval: float = Field(default=20.0, gt=0)  # seconds
     ping_timeout: float = Field(default=20.0, gt=0)  # seconds
+    drain: float = Field(default=0.0, ge=0, le=300)  # seconds for clients to go elsewhere at the end
 
     @property
     def stated(self) -> dict[str, Any]:

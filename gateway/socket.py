@@ -129,6 +129,10 @@ class Session:
         if self.writer.extended and now - self.writer.sent_at >= limits.heartbeat:
             self._send(type="heartbeat", time=self._gateway.clock_ms())
 
+    def go_away(self, grace: float, delay: float) -> None:
+        """The node ends in ``grace`` seconds: the client is to find another one in ``delay`` seconds."""
+        self._send(type="goaway", reason="DEPLOY", graceMs=round(grace * 1000), delayMs=round(delay * 1000))
+
     async def _carry_out(self, command: commands.Command, received_ms: int) -> None:
         match command:
             case One(op="subscribe"):

@@ -73,11 +73,11 @@ async def serve(settings: Settings, sockets: Sequence[socket.socket], arguments:
             registry.register(_Workers(siblings, loop))
             host, _, port = settings.metrics.bind.rpartition(":")
             start_http_server(int(port), host, registry)
+        command, patience = [sys.executable, "-m", "gateway", *arguments], GRACE + settings.limits.drain
+        workers = [(Worker(number, Path(directory), one.fileno(), read), one) for number, one in enumerate(sockets, 1)]
         running = [
-            asyncio.create_task(
-                _keep(Worker(number, Path(directory), one.fileno(), read), siblings, arguments, stopping)
-            )
-            for number, one in enumerate(sockets, 1)
+            asyncio.create_task(_keep(*one, siblings, command=command, stopping=stopping, patience=patience))
+            for one in workers
         ]
         try:
             await asyncio.gather(*running)
@@ -86,20 +86,30 @@ async def serve(settings: Settings, sockets: Sequence[socket.socket], arguments:
             os.close(write)
 
 
-async def _keep(worker: Worker, siblings: Siblings, arguments: Sequence[str], stopping: asyncio.Event) -> None:
-    """Start it, and again whenever it ends, until ``stopping``."""
+async def _keep(
+    worker: Worker,
+    listening: socket.socket,
+    siblings: Siblings,
+    *,
+    command: Sequence[str],
+    stopping: asyncio.Event,
+    patience: float,
+) -> None:
+    """Start it, and again whenever it ends, until ``stopping``; then it has ``patience`` seconds to end in."""
     pause, loop = FIRST_PAUSE, asyncio.get_running_loop()
-    command = [sys.executable, "-m", "gateway", *arguments, *worker.arguments]
     while not stopping.is_set():
         began = loop.time()
-        process = await asyncio.create_subprocess_exec(*command, pass_fds=(worker.listening, worker.alive))
+        process = await asyncio.create_subprocess_exec(
+            *command, *worker.arguments, pass_fds=(worker.listening, worker.alive)
+        )
         ended, stop = asyncio.create_task(process.wait()), asyncio.create_task(stopping.wait())
         looking = asyncio.create_task(_look_after(worker, siblings, process, every=LOOK_EVERY))
         await asyncio.wait((ended, stop), return_when=asyncio.FIRST_COMPLETED)
         looking.cancel()
         stop.cancel()
         if stopping.is_set():
-            await _end(process)
+            listening.close()  # or who comes while it ends would wait here, for nobody
+            await _end(process, patience)
             return
         log.error("worker_ended", extra={"worker": worker.number, "code": process.returncode})
         pause = FIRST_PAUSE if loop.time() - began > SETTLED else min(2 * pause, LONGEST_PAUSE)
@@ -119,11 +129,11 @@ async def _look_after(worker: Worker, siblings: Siblings, process: asyncio.subpr
         process.kill()
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def _end(process: asyncio.subprocess.Process, patience: float) -> None:
     with suppress(ProcessLookupError):
         process.terminate()
         try:
-            async with asyncio.timeout(GRACE):
+            async with asyncio.timeout(patience):
                 await process.wait()
         except TimeoutError:
             process.kill()

@@ -21,8 +21,8 @@ export interface Options {
   /** A page that was hidden for so many milliseconds is sent nothing until it is seen again; false: always. 10,000. */
   pauseHidden?: number | false;
   /**
-   * Where the connection is to live, if not here: `new SharedWorker("/client.js", { type: "module" })` has one for all
-   * tabs of a page. The script is this very file. `token` is then a string.
+   * Where the connection is to live, if not here: `new SharedWorker("/worker.js", { type: "module" })` has one for all
+   * tabs of an origin. `token` is then a string.
    */
   worker?: Worker | SharedWorker;
   /** In place of the runtime's own, for those that have none (Node 20: `import WebSocket from "ws"`). */
@@ -228,3 +228,6 @@ export interface Answer {
 }
 
 export type Frame = Record<string, any>;
+
+/** @internal The connection itself, for worker.js. */
+export const Core: new (url: string, options: Options, tell: (type: string, event: any) => void) => any;
