@@ -274,7 +274,7 @@ async def index(pages: Pages, request: Request) -> Response:
     if "text/html" in request.headers.get("accept", ""):
         return await pages.answer(request)
     known = {getattr(route, "path", "") for route in request.app.routes} | {"/v1/ws"}
-    paths = sorted(path for path in known if path != "/" and not path.startswith(("/page/", "/vendor/")))
+    paths = sorted(path for path in known if path != "/" and not path.endswith("{name}"))
     content = {"name": "market-gateway", "version": VERSION, "paths": paths}
     return Response(orjson.dumps(content, option=orjson.OPT_INDENT_2), media_type="application/json")
 

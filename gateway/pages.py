@@ -69,9 +69,7 @@ class Pages:
         self._files = dict(_listed(root))
         self._contents: dict[str, Content] = {}
 
-    @property
-    def paths(self) -> list[str]:
-        return sorted(self._files)
+    paths = (*NAMED, *(f"/{name}/{{name}}" for name in FOLDERS))  # as a router has them
 
     async def answer(self, request: Request) -> Response:
         """The file of this path.
