@@ -33,7 +33,7 @@ from exchanges.errors import (
     ValidationFailed,
 )
 from exchanges.pool import Pool
-from gateway import health, metrics, origins, rest, socket
+from gateway import health, metrics, origins, rest, socket, specs
 from gateway.drain import drain
 from gateway.http import REFUSALS, sane_request_id
 from gateway.lag import LoopWatch
@@ -122,6 +122,8 @@ def http(settings: Settings, door: Door, siblings: Siblings | None, more: Sequen
     routes += [Route(path, pages.answer) for path in pages.paths if path != "/"]
     routes += [
         Route("/", partial(index, pages)),
+        Route("/openapi.json", openapi),
+        Route("/asyncapi.json", asyncapi),
         Route("/v1/capabilities", health.capabilities),
         Route("/v1/status", health.status),
         Route("/healthz", health.healthz),
@@ -277,6 +279,16 @@ async def index(pages: Pages, request: Request) -> Response:
     paths = sorted(path for path in known if path != "/" and not path.endswith("{name}"))
     content = {"name": "market-gateway", "version": VERSION, "paths": paths}
     return Response(orjson.dumps(content, option=orjson.OPT_INDENT_2), media_type="application/json")
+
+
+async def openapi(request: Request) -> Response:
+    return Response(orjson.dumps(specs.openapi(str(request.base_url).rstrip("/"))), media_type="application/json")
+
+
+async def asyncapi(request: Request) -> Response:
+    where = request.base_url
+    content = specs.asyncapi(where.netloc, secure=where.scheme == "https")
+    return Response(orjson.dumps(content), media_type="application/json")
 
 
 async def refuse(request: Request, error: Exception) -> Response:
