@@ -1,52 +1,16 @@
 /** The client while the gateway's process is killed, stopped and frozen: it comes back, and says what it cost. */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { createServer } from "node:net";
-import { afterEach, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { WebSocket } from "ws";
 
 import { connect } from "../client.js";
+import { Process } from "./process.js";
 import { Latest, reaches, Tape, Venues } from "./venues.js";
 
 const { START_GATEWAY, SIMULATOR_URL } = process.env;
 const skip = START_GATEWAY && SIMULATOR_URL ? false : "START_GATEWAY and SIMULATOR_URL name no gateway to start";
 
 const BTC = { exchange: "binance", symbol: "BTC/USDT:USDT" };
-
-/** A gateway on a port of its own, which it keeps over its restarts. */
-class Process {
-  static async start() {
-    const one = new Process();
-    const probe = createServer().listen(0, "127.0.0.1");
-    await once(probe, "listening");
-    one.port = probe.address().port;
-    probe.close();
-    await one.begin();
-    return one;
-  }
-
-  /** Ends when it takes connections. */
-  async begin() {
-    const [command, ...words] = JSON.parse(START_GATEWAY);
-    const { GATEWAY_URL, ...rest } = process.env; // no setting
-    const env = { ...rest, GATEWAY_PORT: String(this.port), GATEWAY_LIMITS__HEARTBEAT: "1" };
-    this.child = spawn(command, words, { env, stdio: ["ignore", "ignore", "pipe"] });
-    this.exited = once(this.child, "exit");
-    let said = "";
-    for await (const text of this.child.stderr) {
-      said += text;
-      if (said.includes("started")) break;
-    }
-    this.child.stderr.resume();
-    if (!said.includes("started")) throw new Error(`it did not start: ${said}`);
-  }
-
-  async end(signal) {
-    this.child.kill(signal);
-    await this.exited;
-  }
-}
 
 describe("a gateway's process", { skip, timeout: 60_000, concurrency: true }, () => {
   const venues = new Venues(SIMULATOR_URL);
