@@ -316,6 +316,14 @@ describe("losses", () => {
     await heard.reaches(2);
   });
 
+  test("trades that a new epoch begins with are not told again to who had them", async () => {
+    const { peer, heard, subscription } = await watching();
+    peer.say(trades("1-1", 1, 2), trades("2-1", 1, 2), trades("2-2", 2, 3));
+    await heard.reaches(2);
+    assert.deepEqual(heard.ids, [1, 2, 3]);
+    assert.equal(subscription.cursor, "2-2");
+  });
+
   test("frames of an epoch that is over are passed over", async () => {
     const { peer, heard } = await watching();
     peer.say(trades("2-1", 1), trades("1-9", 2), trades("2-2", 3));
