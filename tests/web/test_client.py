@@ -17,7 +17,7 @@ def _node() -> None:
 
 
 def test_its_own_tests_pass() -> None:
-    run("node", "--test", *sorted(str(path) for path in (WEB / "tests").glob("*.test.js")))
+    run("node", "--test", "--test-timeout=30000", *sorted(str(path) for path in (WEB / "tests").glob("*.test.js")))
 
 
 def test_its_types_hold() -> None:

@@ -376,7 +376,7 @@ describe("consumers", () => {
     const { peer, heard, subscription } = await watching();
     const iterator = subscription[Symbol.asyncIterator]();
     const told = event(subscription, "gap");
-    peer.say(trades("1-1", 1, 2, 3), trades("1-2", ...Array(9_999).keys()));
+    peer.say(trades("1-1", 1, 2, 3), trades("1-2", ...Array.from({ length: 9_999 }, (_, at) => at + 10)));
     const { reason, missing } = await told;
     assert.deepEqual([reason, missing], ["CONSUMER_SLOW", 2]);
     await heard.reaches(2);
