@@ -28,6 +28,7 @@ EVENTS_AT_ONCE = 500  # of one feed
 BLOCK = 0.2  # seconds
 BLOCK_ALONE = 1.0  # seconds, of a feed with a connection of its own: a thousand that are silent ask a thousand times
 PAUSE = 0.001  # seconds between two reads
+OPENING_AT_ONCE = 20  # connections of a server's: a thousand together would all be too late
 
 
 class Hearer(Protocol):
@@ -60,7 +61,8 @@ class Follower:
     ) -> None:
         """``clustered`` and ``doubted`` as of ``store.Store``."""
         self._feeds_at_once, block = (1, BLOCK_ALONE) if clustered else (FEEDS_AT_ONCE, BLOCK)
-        self._reader = partial(Reader, url, probe_every, block=block, doubted=doubted)
+        gate = asyncio.Semaphore(OPENING_AT_ONCE)
+        self._reader = partial(Reader, url, probe_every, block=block, gate=gate, doubted=doubted)
         self._readers: dict[Reader, asyncio.Task[None]] = {}
         self._carriers: dict[Hearer, Reader] = {}
 
@@ -102,8 +104,9 @@ class Follower:
 class Reader:
     """One connection's."""
 
-    def __init__(self, url: str, probe_every: float, *, block: float, doubted: Doubt) -> None:
-        self._line = Line(url, timeout=TIMEOUT)
+    def __init__(self, url: str, probe_every: float, *, block: float, gate: asyncio.Semaphore, doubted: Doubt) -> None:
+        """``gate``: who may connect at the moment."""
+        self._line, self._gate = Line(url, timeout=TIMEOUT), gate
         self._probe_every, self._block, self._doubted = probe_every, block, doubted
         self._places: dict[bytes, bytes] = {}  # stream → the id behind which it is read
         self._tell: dict[bytes, Callable[[list[Any]], None]] = {}
@@ -141,8 +144,11 @@ class Reader:
                 await self._line.aclose()
 
     async def _read(self) -> None:
-        places = dict(self._places)
         try:
+            if not self._line.is_open:
+                async with self._gate:
+                    await self._line.open(within=TIMEOUT)
+            places = dict(self._places)
             found = await self._ask(places)
         except (RedisError, OSError) as error:
             if self._astray or not isinstance(error, ELSEWHERE):  # else it is soon known where

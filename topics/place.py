@@ -103,6 +103,19 @@ class Line:
         self._redis = connect(url, timeout=timeout, bounded=False)
         self._connection: Any = None  # the library has no type for it
 
+    @property
+    def is_open(self) -> bool:
+        return self._connection is not None
+
+    async def open(self, *, within: float) -> None:
+        """Connect; who asks before does so by that.
+
+        Raises:
+            RedisError, OSError: it cannot.
+        """
+        async with asyncio.timeout(within):
+            self._connection = await cast(Any, self._redis.connection_pool).get_connection()
+
     async def ask(self, command: bytes, *, within: float) -> Any:
         """The answer, if it comes within so many seconds.
 
