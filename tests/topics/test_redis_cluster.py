@@ -10,10 +10,12 @@ from itertools import count
 
 import pytest
 from prometheus_client import REGISTRY
+from redis.exceptions import ClusterDownError, MovedError
 
 from exchanges.venue import Channel
 from tests.redis_cluster import RedisCluster, redis_cluster, say, wait_until
 from tests.redis_server import ask, binaries
+from tests.topics.claimant import Feed
 from tests.topics.kept_rings import Reborn, kept, ring_of
 from tests.topics.nodes import Node, data, followed_by, gaps, nodes, owned_by, states, until, until_so
 from tests.topics.reader import Reader
@@ -21,9 +23,11 @@ from tests.topics.ring_contract import MakeRing, RingContract, event, filled, ro
 from tests.topics.scripted_venue import EPOCH_MS, candle
 from topics.cluster import MOVING, Cluster
 from topics.kept import Past
+from topics.lease import Leases
 from topics.place import Place, slot_of
 from topics.redis_ring import RedisRing
 from topics.ring import Ring
+from topics.shards import Address, ClusterUrl
 from topics.store import UNKNOWN
 from topics.tenure import Tenure
 
@@ -145,6 +149,16 @@ async def test_servers_that_have_forgotten_the_script_are_told_it_again(
     assert cluster.problem is None
 
 
+@pytest.mark.parametrize(("error", "first"), [(MovedError("0 other:2"), True), (ClusterDownError("down"), False)])
+async def test_who_says_that_a_slot_is_elsewhere_is_asked_first_where(error: Exception, first: bool) -> None:
+    cluster, teller = Cluster("redis+cluster://one,two", "me", clock_ms=lambda: EPOCH_MS), Address("teller", 1)
+    url = ClusterUrl.of("redis+cluster://one,two")
+    assert url is not None
+    cluster._doubted(teller, error)
+
+    assert (next(cluster._askable(url)) == teller) == first
+
+
 # -- a primary that is lost --------------------------------------------------------------------------------------------
 
 
@@ -261,6 +275,51 @@ async def test_what_is_published_while_a_slot_is_on_its_way_is_kept_when_it_has_
 
         assert (len(a.pool.opened), len(b.pool.opened), gaps(trades)) == (2, 0, [])
     await asyncio.to_thread(servers.move, slot, target, home)
+
+
+async def test_what_was_refused_on_the_way_is_written_without_another_event(
+    servers: RedisCluster, cluster: Cluster
+) -> None:
+    ring = ring_of(cluster, place(0))
+    ring.append(*event(1))
+    await kept(ring)
+    home, *others = sorted(servers.primaries, key=lambda one: one is not servers.primary_of(slot_of(place(0))))
+    servers.begin_move(slot_of(place(0)), home, others[0])
+    ring.append(*event(2))
+    await until(lambda: cluster.problem == MOVING)
+    await asyncio.to_thread(servers.end_move, slot_of(place(0)), home, others[0])
+    await kept(ring)
+
+    assert [entry.cursor.seq for entry in (await cluster.shard(place(0)).store.load(place(0))).entries] == [1, 2]
+    await asyncio.to_thread(servers.move, slot_of(place(0)), others[0], home)
+
+
+async def test_at_the_wrong_server_nothing_is_forgotten_and_who_waits_is_told_after_a_while(
+    servers: RedisCluster,
+) -> None:
+    wrong = next(one for one in servers.primaries if one is not servers.primary_of(slot_of(place(0))))
+    now, doubts, feeds = [0.0], list[Exception](), [Feed(place(0)), Feed(place(0), epoch=EPOCH_MS)]
+    leases = Leases(
+        wrong.url,
+        "me",
+        clock_ms=lambda: EPOCH_MS,
+        ttl=60.0,
+        probe_every=1.0,
+        monotonic=lambda: now[0],
+        doubted=doubts.append,
+    )
+    for feed in feeds:
+        leases.join(feed)
+    leases.tell(feeds[1], b"words")
+    leases.leave(feeds[1])
+    await leases._try()
+    at_first, now[0] = feeds[0].said[:], 1.0
+    await leases._try()
+    await leases._redis.aclose()
+
+    assert (at_first, feeds[0].said) == ([], ["away"])
+    assert {type(doubt) for doubt in doubts} == {MovedError}
+    assert (list(leases._told.values()), [where for where, _ in leases._released]) == ([b"words"], [place(0)])
 
 
 # -- a cluster that comes late -----------------------------------------------------------------------------------------
