@@ -20,7 +20,6 @@ from rich.console import Console
 from stream import chart, session
 from stream.gateway_source import GatewaySource
 from stream.outcome import INTERRUPTED, Ended
-from stream.venue_source import VenueSource
 from stream.watch import Watch
 
 from exchanges.venue import CHANNELS
@@ -71,6 +70,8 @@ def source(arguments: argparse.Namespace, *, rewind: int) -> session.Source:
     given = {"timeframe": arguments.timeframe, "levels": arguments.levels}
     params = {name: value for name, value in given.items() if value is not None}
     if arguments.direct:
+        from stream.venue_source import VenueSource  # the adapters take a while to load, and a gateway needs none
+
         return VenueSource(arguments.exchange, arguments.channel, arguments.symbol, params, rewind=rewind)
     topic = {"channel": arguments.channel, "exchange": arguments.exchange, "symbol": arguments.symbol, "params": params}
     return GatewaySource(arguments.url, topic, rewind=rewind)

@@ -45,11 +45,16 @@ class Book:
     @property
     def mid(self) -> float | None:
         """None: a side is empty."""
-        return (self.bids[0][0] + self.asks[0][0]) / 2 if self.bids and self.asks else None
+        # Rounded to what it can be: the sum of two floats has digits that no price has.
+        return round((self.bids[0][0] + self.asks[0][0]) / 2, self._places + 1) if self.bids and self.asks else None
 
     @property
     def spread(self) -> float | None:
-        return self.asks[0][0] - self.bids[0][0] if self.bids and self.asks else None
+        return round(self.asks[0][0] - self.bids[0][0], self._places) if self.bids and self.asks else None
+
+    @property
+    def _places(self) -> int:
+        return words.decimals(side[0][0] for side in (self.bids, self.asks) if side)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

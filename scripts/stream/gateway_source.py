@@ -29,7 +29,7 @@ class Lost(Exception):
 
 def pause(attempt: int, chance: float) -> float:
     """Seconds before try ``attempt`` (from 1): doubling, and by ``chance`` (0 to 1) down to half of it."""
-    return min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(attempt - 1, 16)) * (1 - chance / 2)
+    return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(attempt - 1, 16)) * (1 - chance / 2)
 
 
 class GatewaySource:

@@ -15,7 +15,8 @@ UP, DOWN, BAD, DIM = "green", "red", "bold yellow", "dim"
 SIDES = {"buy": ("▲ buy", UP), "sell": ("▼ sell", DOWN)}  # words beside the colours: not everybody sees them
 STATES = {"live": "bold green", "connecting": "bold cyan", "resyncing": "bold cyan"}  # all others: BAD
 EIGHTHS = " ▏▎▍▌▋▊▉█"
-HEADER_ROWS = 4  # two, the newest note, and an empty one
+HEADER_ROWS = 5  # topic and state, price, facts, the newest note, and an empty one
+OLD_MS = 10_000  # the slowest book, a deep one of Hyperliquid, comes every five seconds
 LADDER_ROWS = 3  # the head, the line between the sides, and the totals
 
 
@@ -37,7 +38,8 @@ def body(watch: Watch, now_ms: int, *, width: int, room: int) -> RenderableType:
 
 
 def header(watch: Watch, now_ms: int, *, direct: bool) -> list[Text]:
-    first = Text(watch.channel, "bold", no_wrap=True, overflow="ellipsis")
+    first, second, third, fourth = (Text(no_wrap=True, overflow="ellipsis") for _ in range(4))
+    first.append(watch.channel, "bold")
     if watch.topic is not None:
         first.append(f"  {words.topic(watch.topic)}", "bold")
     if direct:
@@ -47,14 +49,13 @@ def header(watch: Watch, now_ms: int, *, direct: bool) -> list[Text]:
     if price is not None:
         places = words.decimals([price.last, price.before])
         sign, colour = ("▲", UP) if price.change > 0 else ("▼", DOWN) if price.change < 0 else ("=", DIM)
-        first.append(f"  {words.fixed(price.last, places)}", "bold")
-        change = f"  {sign} {words.signed(price.change, places)} ({words.signed(price.percent, 3)} %) {price.since}"
-        first.append(change, colour)
-    second = Text("  ".join(facts(watch, now_ms, direct=direct)), DIM, no_wrap=True, overflow="ellipsis")
-    third = Text(no_wrap=True, overflow="ellipsis")
+        second.append(words.fixed(price.last, places), "bold")
+        change = words.signed(round(price.change, places), places)
+        second.append(f"  {sign} {change} ({words.signed(price.percent, 3)} %) {price.since}", colour)
+    third.append("  ".join(facts(watch, now_ms, direct=direct)), DIM)
     if watch.note is not None:
-        third.append(f"{words.clock(watch.note.time_ms)[:8]} {watch.note.text}", BAD if watch.note.bad else DIM)
-    return [first, second, third, Text()]
+        fourth.append(f"{words.clock(watch.note.time_ms)[:8]} {watch.note.text}", BAD if watch.note.bad else DIM)
+    return [first, second, third, fourth, Text()]
 
 
 def state(watch: Watch, now_ms: int) -> str:
@@ -138,12 +139,15 @@ def ladder(book: Book, now_ms: int, *, width: int, room: int) -> RenderableType:
             table.add_row(*row)
 
     add("ask", asks, DOWN, worst_first=True)
-    age = words.span(now_ms - book.received_ms)
     spread = "–" if book.spread is None else words.fixed(book.spread, prices)
-    mid = words.fixed(book.mid, prices + 1)
-    basis = "" if not book.spread or not book.mid else f" ({10_000 * book.spread / book.mid:.2f} bp)"
+    share = "" if not book.spread or not book.mid else f"{10_000 * book.spread / book.mid:.2f} bp"
+    age_ms = now_ms - book.received_ms
     table.add_row(
-        Text("──", DIM), Text(mid, "bold"), Text("mid", DIM), Text(), Text(f"spread {spread}{basis}  age {age}")
+        Text("mid", "bold"),
+        Text(words.fixed(book.mid, prices + 1), "bold"),
+        f"spread {spread}",
+        share,
+        Text(f"age {words.span(age_ms)}", BAD if age_ms >= OLD_MS else ""),
     )
     add("bid", bids, UP, worst_first=False)
     return table

@@ -79,7 +79,8 @@ class Terminal:
                     live.update(self._picture(watch), refresh=True)
                     await asyncio.sleep(FRAME_TIME)
         finally:
-            self._console.print(self._picture(watch))
+            if watch.updates:
+                self._console.print(self._picture(watch))
 
     def _picture(self, watch: Watch) -> Any:
         width, height = self._console.size
@@ -119,7 +120,8 @@ async def run(
             loop.add_signal_handler(number, finish, status)
     tasks = [asyncio.create_task(source.run(deliver)), asyncio.create_task(display.run(watch))]
     try:
-        await asyncio.wait([done, *tasks], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        awaited: list[asyncio.Future[Any]] = [done, *tasks]
+        await asyncio.wait(awaited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             if task.done():
                 task.result()

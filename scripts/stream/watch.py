@@ -91,7 +91,8 @@ class Watch:
         rows = self._change(frame["state"], "", now_ms)
         if resume is None:
             return rows
-        told = f"resumed behind {resume['from']}: {resume['status']}, {resume['count']} stored frames follow"
+        follow = f", {resume['count']} stored frames follow" if resume["count"] else ""
+        told = f"resumed behind {resume['from']}: {resume['status']}{follow}"
         return [*rows, *self._tell(told, now_ms, bad=resume["status"] in ("partial", "lost", "epochChanged"))]
 
     def _on_caught_up(self, frame: Frame, now_ms: int) -> Sequence[Row]:
