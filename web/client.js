@@ -11,19 +11,19 @@
 // Milliseconds.
 const HIDDEN_AFTER = 10_000;
 const TICK = 1_000;
-const SLEPT = 10_000; // between two ticks: the machine slept, or the page was frozen
+const SLEPT = 10_000; // between two ticks: somebody did
 const PING_EVERY = 15_000;
 const ANSWER_WITHIN = 5_000;
 const OPEN_WITHIN = 10_000;
 const HEARTBEAT = 15_000; // until the gateway has said its own
-const FIRST_PAUSE = 1_000; // at the most, as are all: a random part of it
+const FIRST_PAUSE = 1_000; // at the most: a random part of it
 const LONGEST_PAUSE = 30_000;
-const STEADY = 10_000; // a connection that lasted so long was no failed attempt
+const STEADY = 10_000; // what lasted so long was no failed attempt
 const ASK_AGAIN = 1_500; // for a snapshot: the gateway gives one a second
 
 const REWIND = { trades: 0, orderbook: 0, ohlcv: 300 };
 const BATCH = 100;
-const ROWS_HELD = 10_000; // trades for a slow consumer; ids of those we had
+const ROWS_HELD = 10_000; // trades for a slow consumer; ids we had
 const CANDLES_HELD = 20_000;
 const CHECKSUM_LEVELS = 10;
 const STALE_RESUMES = ["partial", "lost", "epochChanged", "ahead"];
@@ -914,7 +914,7 @@ export class Core {
     link.ping();
   }
 
-  /** Nobody knows what has become of the connection: ask, or try again at once. */
+  /** Nobody knows what became of the connection: ask, or try at once. */
   #slept() {
     if (this.#link?.open) this.#probe(this.#link);
     else if (this.#retry) {
