@@ -11,19 +11,19 @@
 // Milliseconds.
 const HIDDEN_AFTER = 10_000;
 const TICK = 1_000;
-const SLEPT = 10_000; // between two ticks: the machine slept, or the page was frozen
+const SLEPT = 10_000; // between two ticks: somebody did
 const PING_EVERY = 15_000;
 const ANSWER_WITHIN = 5_000;
 const OPEN_WITHIN = 10_000;
 const HEARTBEAT = 15_000; // until the gateway has said its own
-const FIRST_PAUSE = 1_000; // at the most, as are all: a random part of it
+const FIRST_PAUSE = 1_000; // at the most: a random part of it
 const LONGEST_PAUSE = 30_000;
-const STEADY = 10_000; // a connection that lasted so long was no failed attempt
+const STEADY = 10_000; // what lasted so long was no failed attempt
 const ASK_AGAIN = 1_500; // for a snapshot: the gateway gives one a second
 
 const REWIND = { trades: 0, orderbook: 0, ohlcv: 300 };
 const BATCH = 100;
-const ROWS_HELD = 10_000; // trades for a slow consumer; ids of those we had
+const ROWS_HELD = 10_000; // trades for a slow consumer; ids we had
 const CANDLES_HELD = 20_000;
 const CHECKSUM_LEVELS = 10;
 const STALE_RESUMES = ["partial", "lost", "epochChanged", "ahead"];
@@ -308,7 +308,7 @@ class Subscription extends Emitter {
 class Stream {
   /** @type {Set<Watcher>} */
   watchers = new Set();
-  /** @type {Link | null} whose frames count: of books only the newest connection's */
+  /** @type {Link | null} whose books count */
   link = null;
   asked = false; // and not answered yet
   state = "connecting";
@@ -317,11 +317,13 @@ class Stream {
   brokenAt = 0; // when a whole book was asked for; 0: it is sound
   /** @type {Update | null} */
   current = null;
-  /** @type {string | null} where what was declared missing ends: at the next frame, or before it */
+  /** @type {string | null} where a declared loss ends: at the next frame, or before it */
   #covered = null;
   /** @type {Api.Trade[]} the newest, for who comes later */
   #kept = [];
-  #seen = new Set(); // ids of the newest trades: a new epoch may begin with some that we had
+  #seen = new Set(); // ids of the newest
+  #newest = 0;
+  #floor = 0; // what is older is of an epoch before
   #book = new Book();
 
   /** @param {Watcher} watcher who is the first */
@@ -382,6 +384,7 @@ class Stream {
       this.cursor = frame.cursor;
       lost(frame);
     } else if (this.channel === "trades") {
+      if (!known || steps === Infinity) this.#floor = this.#newest;
       const value = this.#unseen(frame.data);
       this.#kept = this.rewind ? this.#kept.concat(value).slice(-this.rewind) : [];
       if (value.length) this.#publish(frame, { value });
@@ -396,14 +399,12 @@ class Stream {
     return true;
   }
 
-  /** @param {Api.Trade[]} trades */
+  /** A new epoch may begin with trades that we had, or older ones. @param {Api.Trade[]} trades */
   #unseen(trades) {
-    const fresh = trades.filter(({ id }) => !this.#seen.has(id));
+    const fresh = trades.filter(({ id, timestamp }) => timestamp >= this.#floor && !this.#seen.has(id));
     for (const { id } of fresh) this.#seen.add(id);
-    for (const id of this.#seen) {
-      if (this.#seen.size <= ROWS_HELD) break;
-      this.#seen.delete(id);
-    }
+    for (const id of this.#seen) if (this.#seen.size > ROWS_HELD) this.#seen.delete(id);
+    this.#newest = fresh.at(-1)?.timestamp ?? this.#newest;
     return fresh;
   }
 
@@ -557,7 +558,7 @@ export class Core {
   #wanted = new Set();
   /** @type {Link | null} */
   #link = null;
-  /** @type {Link | null} takes the other's place, which is about to end */
+  /** @type {Link | null} is to take over */
   #next = null;
   #attempt = 0;
   #paused = false;
@@ -820,7 +821,7 @@ export class Core {
     this.#begin((link) => (this.#next = link)).catch(() => {}); // then it ends as any other
   }
 
-  /** The next connection takes the other's place as soon as it has all topics. */
+  /** The next connection takes over as soon as it has all topics. */
   #promote() {
     if (!this.#next?.open || this.#next.asked.size) return;
     const old = this.#link;
@@ -913,7 +914,7 @@ export class Core {
     link.ping();
   }
 
-  /** Nobody knows what has become of the connection: ask, or try again at once. */
+  /** Nobody knows what became of the connection: ask, or try at once. */
   #slept() {
     if (this.#link?.open) this.#probe(this.#link);
     else if (this.#retry) {

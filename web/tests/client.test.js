@@ -316,11 +316,11 @@ describe("losses", () => {
     await heard.reaches(2);
   });
 
-  test("trades that a new epoch begins with are not told again to who had them", async () => {
+  test("trades that a new epoch begins with are not told to who had them, nor older ones", async () => {
     const { peer, heard, subscription } = await watching();
-    peer.say(trades("1-1", 1, 2), trades("2-1", 1, 2), trades("2-2", 2, 3));
+    peer.say(trades("1-1", 5, 6), trades("2-1", 3, 4, 5, 6), trades("2-2", 6, 7));
     await heard.reaches(2);
-    assert.deepEqual(heard.ids, [1, 2, 3]);
+    assert.deepEqual(heard.ids, [5, 6, 7]);
     assert.equal(subscription.cursor, "2-2");
   });
 
