@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import orjson
@@ -32,11 +33,12 @@ from exchanges.errors import (
     ValidationFailed,
 )
 from exchanges.pool import Pool
-from gateway import health, metrics, origins, rest, socket
+from gateway import health, metrics, origins, rest, socket, specs
 from gateway.drain import drain
 from gateway.http import REFUSALS, sane_request_id
 from gateway.lag import LoopWatch
 from gateway.limits import Addresses, Door, Proxies, Requests
+from gateway.pages import Pages, folder
 from gateway.replies import STATUSES, error_body
 from gateway.settings import LimitSettings, Settings
 from gateway.siblings import Siblings
@@ -116,8 +118,12 @@ def http(settings: Settings, door: Door, siblings: Siblings | None, more: Sequen
         "/v1/fetchMarkets": rest.fetch_markets,
     }
     routes: list[Any] = [Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()]
+    pages = Pages(folder())
+    routes += [Route(path, pages.answer) for path in pages.paths if path != "/"]
     routes += [
-        Route("/", index),
+        Route("/", partial(index, pages)),
+        Route("/openapi.json", openapi),
+        Route("/asyncapi.json", asyncapi),
         Route("/v1/capabilities", health.capabilities),
         Route("/v1/status", health.status),
         Route("/healthz", health.healthz),
@@ -265,11 +271,24 @@ async def deny(send: Send, reason: str, status: int, body: dict[str, Any]) -> No
     await send({"type": "websocket.http.response.body", "body": orjson.dumps(body)})
 
 
-async def index(request: Request) -> Response:
-    """What this is and where to go on."""
-    paths = sorted(({getattr(route, "path", "") for route in request.app.routes} | {"/v1/ws"}) - {"/"})
+async def index(pages: Pages, request: Request) -> Response:
+    """The page for who can show one; for all others what this is and where to go on."""
+    if "text/html" in request.headers.get("accept", ""):
+        return await pages.answer(request)
+    known = {getattr(route, "path", "") for route in request.app.routes} | {"/v1/ws"}
+    paths = sorted(path for path in known if path != "/" and not path.endswith("{name}"))
     content = {"name": "market-gateway", "version": VERSION, "paths": paths}
     return Response(orjson.dumps(content, option=orjson.OPT_INDENT_2), media_type="application/json")
+
+
+async def openapi(request: Request) -> Response:
+    return Response(orjson.dumps(specs.openapi(str(request.base_url).rstrip("/"))), media_type="application/json")
+
+
+async def asyncapi(request: Request) -> Response:
+    where = request.base_url
+    content = specs.asyncapi(where.netloc, secure=where.scheme == "https")
+    return Response(orjson.dumps(content), media_type="application/json")
 
 
 async def refuse(request: Request, error: Exception) -> Response:

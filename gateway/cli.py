@@ -129,9 +129,7 @@ async def serve_as_one_of(settings: Settings, worker: Worker) -> None:
         await gateway_server(settings, siblings).serve(sockets=[listening])
 
 
-def gateway_server(
-    settings: Settings, siblings: Siblings | None = None, *, routes: Sequence[BaseRoute] = ()
-) -> Server:
+def gateway_server(settings: Settings, siblings: Siblings | None = None, *, routes: Sequence[BaseRoute] = ()) -> Server:
     limits, root = settings.limits, app.App(settings, siblings, routes=routes)
     return server(
         root,

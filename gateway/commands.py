@@ -10,8 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 
 from exchanges.errors import GatewayError, InvalidCommand, InvalidMessage, InvalidTopic, ValidationFailed
 from exchanges.venue import CHANNELS, Channel
+from topics.key import KNOWN_PARAMS
 
 MAX_REWIND = 1_000
+PARAMS = "which stream of the symbol: " + ", ".join(sorted(KNOWN_PARAMS))
 
 Id = Annotated[str, StringConstraints(max_length=64)] | int
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -25,26 +27,34 @@ class TopicRequest(Wire):
     """Which topic, and how to join it. The latter never becomes part of the topic."""
 
     channel: Channel
-    exchange: Name | None = None
-    symbol: Name | None = None
-    params: dict[str, Any] = Field(default_factory=dict)
-    since: Name | None = None
-    rewind: int = Field(default=0, ge=0, le=MAX_REWIND)
-    snapshot: bool | None = None  # None: the channel's default
+    exchange: Name | None = Field(default=None, description="left out: the default exchange")
+    symbol: Name | None = Field(
+        default=None, description="unified, or any other name of it", examples=["BTC/USDT:USDT"]
+    )
+    params: dict[str, Any] = Field(default_factory=dict, description=PARAMS)
+    since: Name | None = Field(default=None, description="the cursor behind which to go on")
+    rewind: int = Field(default=0, ge=0, le=MAX_REWIND, description="rows of the past that come first")
+    snapshot: bool | None = Field(default=None, description="the current state first; by default of books and candles")
 
 
 class One(TopicRequest):
+    """One topic: ``subscribe``, ``unsubscribe``, or a whole frame of it now."""
+
     op: Literal["subscribe", "unsubscribe", "snapshot"]
     id: Id | None = None
 
 
 class Batch(Wire):
+    """Several topics; each is answered by itself, and then all of them."""
+
     op: Literal["subscribe", "unsubscribe"]
     id: Id | None = None
     topics: list[Any]  # each parsed on its own: one bad item never affects the others
 
 
 class Plain(Wire):
+    """End all subscriptions, or list them."""
+
     op: Literal["unsubscribeAll", "list"]
     id: Id | None = None
 
@@ -58,12 +68,16 @@ class Rest(Wire):
 
 
 class Ping(Wire):
+    """With ``id`` or ``t`` the answer has times, too."""
+
     op: Literal["ping"]
     id: Id | None = None
     t: int | float | None = None
 
 
 class Hello(Wire):
+    """Who is there; from then on frames of all types are sent."""
+
     op: Literal["hello"]
     id: Id | None = None
     client: Annotated[str, StringConstraints(max_length=128)] | None = None

@@ -12,6 +12,16 @@ CLOSE_NO_PONG = 4100
 CLOSE_SLOW = 4101
 CLOSE_COMMAND_RATE = 4103
 
+CLOSES = {
+    CLOSE_POLICY: "too many control frames or frames; do not reconnect unchanged",
+    CLOSE_TOO_BIG: "a command that is too big or in too many fragments; do not reconnect unchanged",
+    CLOSE_RESTART: "the gateway stops or restarts; reconnect, with jitter",
+    CLOSE_BAD_COMMANDS: "too many bad commands in a row; do not reconnect unchanged",
+    CLOSE_NO_PONG: "nothing was heard of you; reconnect with backoff",
+    CLOSE_SLOW: "you were too slow; reconnect with backoff, and ask for less",
+    CLOSE_COMMAND_RATE: "too many commands; reconnect with backoff, and slow down",
+}
+
 # Codes without a status (NOT_SUBSCRIBED, SUBSCRIPTION_LIMIT) are never an answer to a REST request.
 STATUSES = {
     "INVALID_MESSAGE": 400,

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from exchanges.errors import GatewayError, InvalidMessage, InvalidTopic, RateLimited, ValidationFailed
 from exchanges.instrument import Instrument
-from gateway.commands import Name
+from gateway.commands import PARAMS, Name
 from gateway.state import Gateway
 from topics.history import Answer, Span
 from topics.key import TopicKey
@@ -22,20 +22,24 @@ Milliseconds = Annotated[int, Field(ge=0, le=MAX_TIMESTAMP)]
 
 class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-    exchange: Name | None = None
-    params: dict[str, Any] = Field(default_factory=dict)
+    exchange: Name | None = Field(default=None, description="left out: the default exchange")
+    params: dict[str, Any] = Field(default_factory=dict, description=f"{PARAMS}; order, until")
 
 
 B = TypeVar("B", bound=Body)
 
 
 class FetchTrades(Body):
+    """Trades: with ``since`` the first from it, else the newest."""
+
     symbol: Name | None = None
     since: Milliseconds | None = None
     limit: int = Field(default=100, ge=1)
 
 
 class FetchOHLCV(Body):
+    """Candles: with ``since`` the first from it, else the newest."""
+
     symbol: Name | None = None
     timeframe: Annotated[str, StringConstraints(max_length=8)] | None = None
     since: Milliseconds | None = None
@@ -43,11 +47,15 @@ class FetchOHLCV(Body):
 
 
 class FetchOrderBook(Body):
+    """A book of ``limit`` levels; left out: 100, or the venue's deepest."""
+
     symbol: Name | None = None
     limit: int | None = Field(default=None, ge=1)
 
 
 class FetchMarkets(Body):
+    """The catalogue; ``params.type`` or ``params.category`` picks a market."""
+
     includeInactive: bool = False  # a wire name
 
 

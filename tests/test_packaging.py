@@ -379,7 +379,8 @@ def test_the_wheel_runs_as_the_image_runs_it(installed: Path, tmp_path: Path) ->
 
 
 def test_the_wheel_holds_the_packages_and_nothing_else(installed: Path) -> None:
-    packages = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    included = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]
+    packages = [path for path in included if not path.startswith("web/")]
     assert {path.name for path in installed.iterdir()} == {*packages, "bin", f"market_gateway-{VERSION}.dist-info"}
     missing = [
         path.relative_to(ROOT)
@@ -388,6 +389,8 @@ def test_the_wheel_holds_the_packages_and_nothing_else(installed: Path) -> None:
         if not (installed / path.relative_to(ROOT)).exists()
     ]
     assert missing == []
+    web = {path.removeprefix("web/") for path in included if path.startswith("web/") and (ROOT / path).exists()}
+    assert {path.name for path in (installed / "gateway" / "web").iterdir()} == web
 
 
 @pytest.fixture

@@ -1,0 +1,148 @@
+"""The documents themselves: valid, complete, and with examples that hold. Whether they are true: ``tests/system``."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft7Validator, Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
+
+from gateway import app, commands, rest, shapes, specs
+from gateway.replies import CLOSES, STATUSES
+from gateway.settings import LimitSettings, Settings
+from topics.key import Cursor
+from topics.wire import lagged_json
+
+ROOT = Path(__file__).parents[2]
+ASYNCAPI = ROOT / "web" / "node_modules" / "@asyncapi" / "specs" / "schemas" / "3.0.0.json"
+OPENAPI = specs.openapi("http://127.0.0.1:8787")
+STREAM = specs.asyncapi("127.0.0.1:8787", secure=False)
+
+
+def problems(document: dict[str, Any], name: str, value: Any) -> list[str]:
+    """Why ``value`` is none of the schema of that name."""
+    registry = Registry().with_resource("urn:doc", Resource(contents=document, specification=DRAFT202012))
+    validator = Draft202012Validator({"$ref": f"urn:doc#/components/schemas/{name}"}, registry=registry)
+    return [error.message for error in validator.iter_errors(value)]
+
+
+def test_the_rest_document_is_valid() -> None:
+    OpenAPIV31SpecValidator(OPENAPI).validate()
+
+
+def test_the_stream_document_is_valid() -> None:
+    if not ASYNCAPI.exists():
+        pytest.skip("AsyncAPI's own schema comes from npm: npm ci --prefix web")
+    Draft7Validator(json.loads(ASYNCAPI.read_text())).validate(STREAM)
+
+
+def test_every_reference_leads_somewhere() -> None:
+    for document in (OPENAPI, STREAM):
+        for reference in references(document):
+            found: Any = document
+            for part in reference.removeprefix("#/").split("/"):
+                found = found[part]
+
+
+def references(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [value["$ref"]] if "$ref" in value else [one for item in value.values() for one in references(item)]
+    return [one for item in value for one in references(item)] if isinstance(value, list) else []
+
+
+def test_every_way_in_is_described_and_nothing_else_is() -> None:
+    ways = {route.path for route in app.App(Settings.model_construct()).http.routes}
+    pages = {"/", "/openapi.json", "/asyncapi.json", *app.Pages.paths}
+    assert set(OPENAPI["paths"]) == ways - pages
+
+
+def test_every_code_has_its_status() -> None:
+    responses = OPENAPI["paths"]["/v1/fetchTrades"]["post"]["responses"]
+    told = {
+        code: int(status)
+        for status, one in responses.items()
+        if status != "200"
+        for code in one["description"].split(", ")
+    }
+    assert told == STATUSES
+
+
+def test_every_header_that_pages_may_read_is_described() -> None:
+    assert set(OPENAPI["components"]["headers"]) == set(app.EXPOSED_HEADERS)
+
+
+def test_every_close_code_is_described() -> None:
+    assert all(f"- {code}: " in STREAM["channels"]["stream"]["description"] for code in CLOSES)
+
+
+def test_every_command_is_described() -> None:
+    told = {
+        op
+        for name, one in STREAM["components"]["messages"].items()
+        if name.startswith("command")
+        for op in one["title"].split(" | ")
+    }
+    assert told == set(commands.MODELS)
+
+
+@pytest.mark.parametrize("operation", [one for one in specs.OPERATIONS if one.body], ids=lambda one: one.path)
+def test_the_example_of_a_request_is_one(operation: specs.Operation) -> None:
+    assert operation.body is not None
+    operation.body.model_validate(operation.example)
+    assert problems(OPENAPI, operation.body.__name__, operation.example) == []
+
+
+@pytest.mark.parametrize("model", specs.COMMANDS, ids=lambda one: one.__name__)
+def test_the_example_of_a_command_is_one(model: type) -> None:
+    example = dict(specs.COMMANDS[model][1])
+    assert isinstance(commands.parse(example), model)
+    assert problems(STREAM, model.__name__, example) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "body"),
+    [
+        (rest.FetchTrades, {"limit": 0}),
+        (rest.FetchTrades, {"colour": "red"}),
+        (rest.FetchMarkets, {"includeInactive": "yes"}),
+        (commands.One, {"op": "subscribe", "channel": "news"}),
+        (commands.Batch, {"op": "subscribe", "topics": [{"channel": "trades", "rewind": 1001}]}),
+    ],
+)
+def test_what_is_refused_is_none_by_the_documents_either(model: type, body: dict[str, Any]) -> None:
+    document = OPENAPI if model.__name__ in OPENAPI["components"]["schemas"] else STREAM
+    assert problems(document, model.__name__, body)
+
+
+def test_what_may_be_missing_is_not_said_to_be_null() -> None:
+    assert problems(STREAM, "ErrorFrame", {"type": "error", "code": "X", "message": "x", "retryable": False}) == []
+    assert problems(
+        STREAM, "ErrorFrame", {"type": "error", "code": "X", "message": "x", "retryable": False, "id": None}
+    )
+
+
+def test_a_warning_is_as_it_is_written() -> None:
+    topic = {"exchange": "binance", "symbol": "BTC/USDT:USDT", "params": {}}
+    loss = {
+        "channel": "trades",
+        "topic": topic,
+        "from": str(Cursor(1, 2)),
+        "to": str(Cursor(1, 5)),
+        "missing": 7,
+        "events": 2,
+    }
+    assert problems(STREAM, "Lagged", json.loads(lagged_json([loss]))) == []
+
+
+def test_hello_states_the_limits_by_numbers() -> None:
+    assert all(isinstance(value, int | float) for value in LimitSettings().stated.values())
+    assert shapes.Welcome.model_fields["limits"].annotation == dict[str, int | float]
+
+
+def test_the_documents_say_where_the_gateway_is() -> None:
+    assert OPENAPI["servers"] == [{"url": "http://127.0.0.1:8787"}]
+    assert STREAM["servers"]["gateway"] == {"host": "127.0.0.1:8787", "protocol": "ws"}
+    assert specs.asyncapi("x", secure=True)["servers"]["gateway"]["protocol"] == "wss"
