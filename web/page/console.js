@@ -12,7 +12,7 @@ const $ = (/** @type {string} */ id) => /** @type {any} */ (document.getElementB
 
 const url = new URL("/v1/ws", location.href.replace(/^http/, "ws")).href;
 const frames = new Frames($("frames"), $("count"));
-/** @type {Map<string, { chain: Chain, name: string, row: HTMLTableRowElement | null }>} by channel and topic */
+/** @type {Map<string, { chain: Chain, channel: string, name: string }>} by channel and topic */
 const topics = new Map();
 /** @type {string[]} oldest first */
 const history = remembered();
@@ -53,7 +53,7 @@ function checked(frame) {
   if (!frame.topic) return "";
   const key = `${frame.channel} ${JSON.stringify(frame.topic)}`;
   if (frame.type === "unsubscribed") topics.delete(key);
-  if (frame.type === "subscribed") topics.set(key, { chain: new Chain(), name: named(frame), row: null });
+  if (frame.type === "subscribed") topics.set(key, { chain: new Chain(), channel: frame.channel, name: named(frame) });
   const topic = topics.get(key);
   if (!topic || (frame.type !== "gap" && frame.type !== frame.channel)) return "";
   const faultBefore = topic.chain.verdict.fault;
@@ -62,9 +62,9 @@ function checked(frame) {
 }
 
 /** @param {any} frame */
-function named({ channel, topic: { exchange, symbol, params } }) {
+function named({ topic: { exchange, symbol, params } }) {
   const rest = Object.entries(params).map(([name, value]) => `${name} ${value}`);
-  return [channel, exchange, symbol, ...rest].join(" · ");
+  return [exchange, symbol, ...rest].join(" · ");
 }
 
 // -- commands ---------------------------------------------------------------------------------------------------------
@@ -160,14 +160,15 @@ function state(word, level) {
 }
 
 function drawTopics() {
-  const rows = [...topics.values()].map(({ chain: { verdict }, name }) => {
+  const rows = [...topics.values()].map(({ chain: { verdict }, channel, name }) => {
     const row = document.createElement("tr");
     const mark = cell("td", verdict.ok ? "✓ whole" : "✗ broken");
     mark.dataset.state = verdict.ok ? "live" : "failed";
     mark.title = verdict.fault || "seq rises as promised, changes extend what was sent, checksums agree";
-    const head = cell("th", name);
+    const head = cell("th", channel);
     head.setAttribute("scope", "row");
-    row.append(mark, head, ...[verdict.cursor || "–", verdict.frames, verdict.gaps, verdict.checksums].map((one) => cell("td", String(one))));
+    head.append(cell("small", name), cell("small", verdict.cursor));
+    row.append(mark, head, ...[verdict.frames, verdict.gaps, verdict.checksums].map((one) => cell("td", String(one))));
     return row;
   });
   $("topics").replaceChildren(...rows);

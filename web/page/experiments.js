@@ -1,7 +1,7 @@
 /** What a visitor of the demo may break, and what will be seen. Faults are the simulator's; data alone, and pure. */
 
 /** @typedef {{ exchange: string, type: string, native: string }} Place where the page is looking */
-/** @typedef {{ id: string, title: string, see: string, faults?: (place: Place) => object[], seconds?: number }} Experiment */
+/** @typedef {{ id: string, title: string, see: string, unseen?: string, faults?: (place: Place) => object[], seconds?: number }} Experiment */
 
 /** @type {Experiment[]} */
 export const EXPERIMENTS = [
@@ -22,26 +22,32 @@ export const EXPERIMENTS = [
     id: "book",
     title: "Drop one change of the book",
     see: "The exchange’s sequence breaks. Only the book stops, is proven afresh and goes on whole; trades and candles do not notice.",
+    unseen: "Nobody noticed: this exchange sends whole books, and the next one took its place.",
     faults: ({ native }) => [{ kind: "drop", symbol: native, channel: "orderbook" }],
   },
   {
     id: "trades",
     title: "Drop five trade messages",
     see: "Where the exchange counts its trades, the hole is seen at once, fetched by REST and filled in order.",
+    unseen: "Nobody noticed: this exchange does not count its trades, so what is lost on a live connection leaves no trace.",
     faults: ({ native }) => [{ kind: "drop", symbol: native, channel: "trades", count: 5 }],
   },
   {
     id: "refuse",
     title: "Refuse connections for 20 s",
-    see: "Each try is told with the time of the next one. Then everything comes back, with what was missed.",
+    see: "Each try is told, with the time of the next one; pauses grow to 30 s. Then everything comes back, with what was missed.",
     faults: () => [{ kind: "refuse_handshake", seconds: 20 }, { kind: "reset" }],
     seconds: 20,
   },
   {
     id: "garble",
     title: "Send rubbish",
-    see: "One unreadable message. The gateway trusts nothing of that connection any more, and begins a new one.",
-    faults: () => [{ kind: "garbage" }],
+    see: "Unreadable messages in place of the book’s and the trades’. They are put aside; what they held is seen to be missing.",
+    unseen: "Nobody noticed: this exchange numbers neither books nor trades, and what came next was whole.",
+    faults: ({ native }) => [
+      { kind: "garbage", symbol: native, channel: "orderbook" },
+      { kind: "garbage", symbol: native, channel: "trades", count: 3 },
+    ],
   },
   {
     id: "stall",

@@ -83,7 +83,8 @@ function line(entry) {
   item.dataset.direction = entry.direction;
   if (entry.broken) item.dataset.broken = "true";
   const summary = document.createElement("summary");
-  for (const text of [clock(entry.time), ARROWS[entry.direction], size(entry.text.length), entry.broken || entry.text.slice(0, 400)]) {
+  const { kind, rest } = gist(entry.text);
+  for (const text of [clock(entry.time), ARROWS[entry.direction], size(entry.text.length), kind, entry.broken || rest]) {
     const part = document.createElement("span");
     part.textContent = text;
     summary.append(part);
@@ -91,6 +92,22 @@ function line(entry) {
   item.append(summary);
   item.addEventListener("toggle", () => item.children.length === 1 && item.append(whole(entry)));
   return item;
+}
+
+/** What a frame is, and what tells it from the next one, on one line. @param {string} text */
+export function gist(text) {
+  let frame;
+  try {
+    frame = JSON.parse(text);
+  } catch {
+    return { kind: "", rest: text };
+  }
+  const { type, op, channel, topic, cursor, exchange, symbol, params, ...rest } = frame;
+  const place = topic ?? { exchange, symbol, params };
+  const where = [place.exchange, place.symbol, ...Object.values(place.params ?? {})];
+  const kind = type ?? op ?? "";
+  const words = [kind === channel ? "" : channel, ...where, cursor].filter((word) => word !== undefined && word !== "");
+  return { kind, rest: `${words.join(" ")} ${JSON.stringify(rest)}`.trim().slice(0, 400) };
 }
 
 /** @param {Entry} entry */

@@ -14,13 +14,14 @@ import { digitsAmong, digitsOf, duration, fixed } from "./number.js";
 import { Tape } from "./tape.js";
 import { toggleTheme } from "./theme.js";
 import { WhatIf } from "./whatif.js";
-import { connectionSentence, gapSentence, laggedSentence, stateSentence } from "./words.js";
+import { connectionSentence, gapSentence, laggedSentence, stateSentences } from "./words.js";
 
 /** @typedef {import("./address.js").View} View @typedef {import("./catalogue.js").Market} Market */
 
 const TRADES_BEFORE = 60;
 const CANDLES_BEFORE = 1_000;
 const ASK_AGAIN = 2_000; // milliseconds
+const MOMENT = 60; // likewise
 
 const $ = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
 
@@ -272,15 +273,23 @@ gateway.on("status", (event) => {
   connectedOnce ||= event.status === "open";
   notices();
 });
-const lastStates = new Map();
+/** @type {any[]} states of this moment: the streams of one exchange change together, and are told together */
+let changes = [];
 gateway.on("topic", (frame) => {
   health.told(/** @type {any} */ (frame));
-  const same = lastStates.get(frame.channel) === frame.state;
-  lastStates.set(frame.channel, frame.state);
   if (frame.state === "connecting" || (frame.state === "live" && frame.previous === "connecting")) return;
-  const level = frame.state === "live" ? "good" : ["stale", "resyncing"].includes(frame.state) ? "wait" : "bad";
-  events.tell(level, stateSentence(/** @type {any} */ (frame)), { toast: !same && level !== "wait" && frame.channel === "orderbook" });
+  if (!changes.length) setTimeout(tellChanges, MOMENT);
+  changes.push(frame);
 });
+
+function tellChanges() {
+  for (const [state, frames] of Map.groupBy(changes.splice(0), (frame) => frame.state)) {
+    const level = state === "live" ? "good" : ["stale", "resyncing"].includes(state) ? "wait" : "bad";
+    for (const sentence of stateSentences(frames)) {
+      events.tell(level, sentence, { toast: level !== "wait" && frames.some((frame) => !(frame.attempt > 1)) });
+    }
+  }
+}
 gateway.on("gap", (gap) => events.tell(gap.missing === 0 ? "good" : "bad", gapSentence(gap), { toast: gap.missing !== 0 }));
 gateway.on("warning", (frame) => events.tell("wait", laggedSentence(/** @type {any} */ (frame)), { toast: true }));
 gateway.on("goaway", () => events.tell("wait", "The gateway is about to restart; another connection is made first.", { toast: true }));

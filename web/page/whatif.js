@@ -7,7 +7,7 @@ import { duration } from "./number.js";
 const SWITCH = "/demo/faults";
 const QUIET = 2_500; // milliseconds without news after which it is over
 const LONGEST = 60_000;
-const NOTHING_SEEN = 12_000; // a fault that nobody noticed so long after it ended was healed unseen, or struck nothing
+const NOTHING_SEEN = 12_000; // so long after it ended nobody will notice any more
 
 /** @typedef {import("./experiments.js").Place} Place @typedef {import("./experiments.js").Experiment} Experiment */
 
@@ -148,7 +148,7 @@ export class WhatIf {
         return;
       }
       if (since > NOTHING_SEEN) {
-        this.#note("note", "Nothing was lost, so there was nothing to say.");
+        this.#note("note", this.#running?.unseen ?? "Nobody noticed anything.");
         return;
       }
     }

@@ -43,29 +43,48 @@ export function health(status, states) {
   return { level, word: state[0].toUpperCase() + state.slice(1) };
 }
 
-/** @param {{ channel: string, state: string, previous?: string, reason?: string, retryInMs?: number, attempt?: number }} frame */
-export function stateSentence(frame) {
-  const name = channelName(frame.channel);
+/** @typedef {{ channel: string, state: string, previous?: string, reason?: string, retryInMs?: number }} StateFrame */
+
+/** What became of several streams in one moment: those of which the same is to be said share a sentence. @param {StateFrame[]} frames */
+export function stateSentences(frames) {
+  const said = new Map();
+  for (const frame of frames) {
+    const words = stateWords(frame);
+    said.set(words, [...(said.get(words) ?? []), channelName(frame.channel)]);
+  }
+  return [...said].map(([words, names]) => `${listed(names)}: ${words}.`);
+}
+
+/** "Candles, order book and trades" @param {string[]} names */
+function listed(names) {
+  const [first, ...rest] = names;
+  const small = rest.map((name) => name.toLowerCase());
+  return [[first, ...small.slice(0, -1)].join(", "), ...small.slice(-1)].join(" and ");
+}
+
+/** @param {StateFrame} frame */
+function stateWords(frame) {
   const why = frame.reason ? ` (${frame.reason})` : "";
-  const when = frame.retryInMs ? `; next try in ${duration(frame.retryInMs)}` : "";
+  const tenths = Math.max(100, Math.round((frame.retryInMs ?? 0) / 100) * 100); // so that streams that wait together say so together
+  const when = frame.retryInMs ? `; next try in ${tenths < 1000 ? `0.${tenths / 100}` : duration(tenths).replace(" s", "")} s` : "";
   switch (frame.state) {
     case "live":
-      return `${name}: live${frame.previous && frame.previous !== "connecting" ? " again" : ""}.`;
+      return frame.previous && frame.previous !== "connecting" ? "live again" : "live";
     case "reconnecting":
-      return `${name}: the exchange's connection was lost${why}${when}.`;
+      return `the exchange’s connection was lost${why}${when}`;
     case "resyncing":
-      return `${name}: ${frame.channel === "orderbook" ? "the book is being proven afresh" : "missed rows are being fetched"}${why}.`;
+      return `${frame.channel === "orderbook" ? "the book is being proven afresh" : "missed rows are being fetched"}${why}`;
     case "stale":
-      return `${name}: late${why}.`;
+      return `late${why}`;
     case "unavailable":
-      return `${name}: the exchange wants to be left alone${why}${when}.`;
+      return `the exchange wants to be left alone${why}${when}`;
     default:
-      return `${name}: ${frame.state}${why}${when}.`;
+      return `${frame.state}${why}${when}`;
   }
 }
 
 const REASONS = {
-  UPSTREAM_RECONNECT: "the exchange's connection was lost",
+  UPSTREAM_RECONNECT: "the exchange’s connection was lost",
   VENUE_SKIP: "the exchange skipped some",
   CLIENT_SLOW: "this page read too slowly",
   PAUSED: "this page was paused",
@@ -92,7 +111,7 @@ export function connectionSentence(event, before) {
   if (event.status === "open") return before ? "Connected to the gateway again." : "Connected to the gateway.";
   if (event.status === "closed") return `Connection closed for good: ${event.reason ?? "no reason given"}.`;
   if (event.status !== "reconnecting") return "Connecting to the gateway…";
-  const why = event.code && event.code !== 1006 ? ` (code ${event.code}${event.reason ? `, ${event.reason}` : ""})` : "";
+  const why = event.code && event.code !== 1005 && event.code !== 1006 ? ` (code ${event.code}${event.reason ? `, ${event.reason}` : ""})` : "";
   const lost = before ? `Lost the gateway${why}` : "Cannot reach the gateway";
   return `${lost}, retrying in ${duration(event.retryInMs ?? 0)}.`;
 }
