@@ -17,6 +17,9 @@ from topics.key import TopicKey
 
 MAX_TIMESTAMP = 253_402_300_799_999  # the last ms of year 9999
 
+SYMBOL = "unified, or any other name of it"
+MOST = "most rows; cut to what the venue gives at once"
+
 Milliseconds = Annotated[int, Field(ge=0, le=MAX_TIMESTAMP)]
 
 
@@ -32,25 +35,27 @@ B = TypeVar("B", bound=Body)
 class FetchTrades(Body):
     """Trades: with ``since`` the first from it, else the newest."""
 
-    symbol: Name | None = None
-    since: Milliseconds | None = None
-    limit: int = Field(default=100, ge=1)
+    symbol: Name | None = Field(default=None, description=SYMBOL)
+    since: Milliseconds | None = Field(default=None, description="ms, inclusive")
+    limit: int = Field(default=100, ge=1, description=MOST)
 
 
 class FetchOHLCV(Body):
     """Candles: with ``since`` the first from it, else the newest."""
 
-    symbol: Name | None = None
-    timeframe: Annotated[str, StringConstraints(max_length=8)] | None = None
-    since: Milliseconds | None = None
-    limit: int = Field(default=200, ge=1)
+    symbol: Name | None = Field(default=None, description=SYMBOL)
+    timeframe: Annotated[str, StringConstraints(max_length=8)] | None = Field(
+        default=None, description="1m if left out"
+    )
+    since: Milliseconds | None = Field(default=None, description="ms, inclusive")
+    limit: int = Field(default=200, ge=1, description=MOST)
 
 
 class FetchOrderBook(Body):
     """A book of ``limit`` levels; left out: 100, or the venue's deepest."""
 
-    symbol: Name | None = None
-    limit: int | None = Field(default=None, ge=1)
+    symbol: Name | None = Field(default=None, description=SYMBOL)
+    limit: int | None = Field(default=None, ge=1, description="levels of each side, exactly")
 
 
 class FetchMarkets(Body):

@@ -92,9 +92,13 @@ def gateway(simulator_url: str, *, command: str = "gateway", **settings: str) ->
     environment |= simulated(simulator_url)
     environment |= {f"GATEWAY_{name.upper()}": value for name, value in settings.items()}
     with process(command, "serve", environment=environment) as url:
-        with httpx2.Client(base_url=url) as http:
-            wait_for(lambda: ready(http))
+        wait_for_ready(url)
         yield url
+
+
+def wait_for_ready(url: str) -> None:
+    with httpx2.Client(base_url=url) as http:
+        wait_for(lambda: ready(http))
 
 
 def ready(http: httpx2.Client) -> bool:
