@@ -17,6 +17,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY exchanges exchanges
 COPY topics topics
 COPY gateway gateway
+COPY web web
 RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
     && python -m pip --python /opt/market-gateway/bin/python install --no-deps --no-index dist/*.whl
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import hashlib
 import ipaddress
 import logging
 import time
@@ -282,13 +283,22 @@ async def index(pages: Pages, request: Request) -> Response:
 
 
 async def openapi(request: Request) -> Response:
-    return Response(orjson.dumps(specs.openapi(str(request.base_url).rstrip("/"))), media_type="application/json")
+    return document(request, specs.openapi(str(request.base_url).rstrip("/")))
 
 
 async def asyncapi(request: Request) -> Response:
     where = request.base_url
-    content = specs.asyncapi(where.netloc, secure=where.scheme == "https")
-    return Response(orjson.dumps(content), media_type="application/json")
+    return document(request, specs.asyncapi(where.netloc, secure=where.scheme == "https"))
+
+
+def document(request: Request, content: dict[str, Any]) -> Response:
+    """It changes with the version and with the name that the gateway is asked by: asked for again, mostly 304."""
+    body = orjson.dumps(content)
+    tag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
+    headers = {"ETag": tag, "Cache-Control": "no-cache"}
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(body, headers=headers, media_type="application/json")
 
 
 async def refuse(request: Request, error: Exception) -> Response:

@@ -34,7 +34,7 @@ async def readyz(request: Request) -> Response:
 def reasons_not_ready(manager: Manager) -> list[str]:
     conditions = {name: exchange.condition for name, exchange in manager.exchanges.items()}
     reasons = [f"{name}: {condition.reason}" for name, condition in conditions.items() if condition.reason]
-    if manager.cluster is not None and (problem := manager.cluster.store.problem) is not None:
+    if manager.cluster is not None and (problem := manager.cluster.problem) is not None:
         reasons.append(f"redis: {problem}")
     return reasons
 

@@ -22,11 +22,15 @@ from pydantic_settings import (
 
 from exchanges.registry import VENUES
 from topics.place import connect
+from topics.shards import SCHEMES, ClusterUrl
 
 PREFIX = "GATEWAY_"
 NODE = re.compile(r"[A-Za-z0-9._:-]{1,64}")
-REDIS_FORMS = "redis://user:password@host:6379/0 and redis+sentinel://user:password@host:26379,host:26379/service/0"
-REDIS_SCHEMES = ("redis://", "rediss://", "unix://", "redis+sentinel://")
+REDIS_FORMS = (
+    "redis://user:password@host:6379/0, redis+sentinel://user:password@host:26379,host:26379/service/0 and "
+    "redis+cluster://user:password@host:6379,host:6379"
+)
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://", "redis+sentinel://", *(f"{scheme}://" for scheme in SCHEMES))
 
 
 class Section(BaseModel):
@@ -156,7 +160,7 @@ class Settings(BaseSettings):
         if url.get_secret_value() and not url.get_secret_value().startswith(REDIS_SCHEMES):
             raise ValueError(f"must begin with {', '.join(REDIS_SCHEMES)}")
         try:
-            if url.get_secret_value():
+            if url.get_secret_value() and ClusterUrl.of(url.get_secret_value()) is None:
                 connect(url.get_secret_value(), timeout=1.0)  # nothing is sent
         except ValueError:
             raise ValueError(f"is no address; such are {REDIS_FORMS}") from None

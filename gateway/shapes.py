@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from exchanges.errors import NotSubscribed, SubscriptionLimit
 from exchanges.venue import Channel
+from gateway.replies import STATUSES
 
 Milliseconds = Annotated[int, Field(ge=0, description="ms since 1970, UTC")]
 Cursor = Annotated[str, Field(pattern=r"^\d+-\d+$", description="position in a stream, epoch-seq")]
@@ -19,6 +21,14 @@ TopicState = Literal["connecting", "live", "stale", "reconnecting", "resyncing",
 ExchangeState = Literal["connecting", "live", "reconnecting", "unavailable", "idle"]
 Params = Annotated[
     dict[str, str | int], Field(description="canonical: defaults are left out, but for levels and timeframe")
+]
+
+Code = Annotated[str, Field(description="for programs", json_schema_extra={"enum": [*STATUSES]})]
+FrameCode = Annotated[
+    str,
+    Field(
+        description="for programs", json_schema_extra={"enum": [*STATUSES, NotSubscribed.code, SubscriptionLimit.code]}
+    ),
 ]
 
 
@@ -109,10 +119,9 @@ class Details(Shape):
 class Refusal(Shape):
     """The body that all errors have."""
 
-    code: str
     message: str = Field(description="for people: what was wrong, and what is allowed")
-    retryable: bool
-    retryAfterMs: int | None = None
+    retryable: bool = Field(description="the same may work later")
+    retryAfterMs: int | None = Field(default=None, description="not before then")
     details: Details | None = None
 
 
@@ -120,7 +129,8 @@ class Refusal(Shape):
 
 
 class RestError(Refusal):
-    requestId: str
+    code: Code
+    requestId: str = Field(description="as in X-Request-Id")
 
 
 class Market(Shape):
@@ -344,11 +354,15 @@ class Subscribed(Ack):
 
 
 class AlreadySubscribed(Ack):
+    """The subscription stays as it is."""
+
     type: Literal["alreadySubscribed"]
     state: TopicState
 
 
 class Unsubscribed(Ack):
+    """No frame of the topic follows."""
+
     type: Literal["unsubscribed"]
 
 
@@ -369,6 +383,8 @@ class Subscription(Shape):
 
 
 class Subscriptions(Shape):
+    """The answer to list."""
+
     type: Literal["subscriptions"]
     id: Id | None = None
     topics: list[Subscription]
@@ -380,23 +396,35 @@ class TopicName(Shape):
 
 
 class Paused(Shape):
+    """These topics send no data until they are resumed."""
+
     type: Literal["paused"]
     id: Id | None = None
     topics: list[TopicName]
 
 
 class Resumed(Shape):
+    """These topics are brought up to date, and go on."""
+
     type: Literal["resumed"]
     id: Id | None = None
     topics: list[TopicName]
 
 
 class Pong(Shape):
+    """The answer to a ping without id and t."""
+
+    type: Literal["pong"]
+
+
+class TimedPong(Shape):
+    """The answer to a ping with id or t: how far apart the clocks are."""
+
     type: Literal["pong"]
     id: Id | None = None
-    t: int | float | None = Field(default=None, description="as it was sent")
-    rx: Milliseconds | None = Field(default=None, description="when the ping was received")
-    tx: Milliseconds | None = Field(default=None, description="when this was sent")
+    t: int | float | None = Field(description="as it was sent; null: none was")
+    rx: Milliseconds = Field(description="when the ping was received")
+    tx: Milliseconds = Field(description="when this was sent")
 
 
 class Welcome(Shape):
@@ -434,6 +462,8 @@ class State(Shape):
 
 
 class TopicStatus(State):
+    """What is to be known of one topic's source: on every change, and with news of the next attempt."""
+
     type: Literal["status"]
     scope: Literal["topic"]
     channel: Channel
@@ -442,6 +472,8 @@ class TopicStatus(State):
 
 
 class ExchangeStatus(State):
+    """The same of a venue as a whole."""
+
     type: Literal["status"]
     scope: Literal["exchange"]
     exchange: str
@@ -532,6 +564,7 @@ class ErrorFrame(Refusal):
     """About a command, or about a subscription that runs."""
 
     type: Literal["error"]
+    code: FrameCode
     id: Id | None = None
     index: int | None = None
     op: str | None = None
@@ -561,6 +594,7 @@ FRAMES: tuple[type[Shape], ...] = (
     Paused,
     Resumed,
     Pong,
+    TimedPong,
     Heartbeat,
     GoAway,
 )

@@ -13,6 +13,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from gateway import commands, rest, shapes
+from gateway.examples import FRAMES
+from gateway.http import REFUSALS
 from gateway.replies import CLOSES, STATUSES
 from gateway.state import VERSION
 
@@ -78,13 +80,21 @@ OPERATIONS = (
     Operation("get", "/metrics", "for Prometheus; on this port only where the gateway listens on loopback", None),
 )
 
-HEADERS = {
-    "X-Request-Id": ("string", "the request's own if it is a sane one, else a new one"),
-    "X-Topic-State": ("string", "live: the topic runs; stale: it is not live now; cold: nobody watches it"),
-    "X-Cursor": ("string", "only if the answer ends at the stream's newest event: subscribe with since from here"),
-    "X-Data-Age-Ms": ("integer", "since the stream's last event where there is a cursor, else 0"),
-    "Retry-After": ("integer", "seconds"),
+HEADERS: dict[str, tuple[dict[str, Any], str]] = {
+    "X-Request-Id": ({"type": "string"}, "the request's own if it is a sane one, else a new one"),
+    "X-Topic-State": (
+        {"type": "string", "enum": ["live", "stale", "cold"]},
+        "live: the topic runs; stale: it is not live now; cold: nobody watches it",
+    ),
+    "X-Cursor": (
+        {"type": "string", "pattern": r"^\d+-\d+$"},
+        "only if the answer ends at the stream's newest event: subscribe with since from here",
+    ),
+    "X-Data-Age-Ms": ({"type": "integer"}, "since the stream's last event where there is a cursor, else 0"),
+    "Retry-After": ({"type": "integer"}, "seconds; only where there is advice"),
 }
+BODY_TOO_LARGE = 413
+REFUSED = {status: "SERVER_BUSY" if status == 503 else "VALIDATION_ERROR" for status in REFUSALS}  # at the door
 COMMANDS: dict[type[BaseModel], tuple[str, Mapping[str, Any]]] = {
     commands.Hello: ("hello", {"op": "hello", "id": 1, "client": "acme/1.2"}),
     commands.One: ("topic", {"op": "subscribe", "id": "a", "channel": "trades", **BTC, "rewind": 50}),
@@ -146,9 +156,13 @@ def _operation(operation: Operation) -> dict[str, Any]:
                 "application/json": {"schema": _ref(operation.body), "example": operation.example},
             },
         }
-        told["responses"] |= _failures()
+        told["responses"] |= _failures(_codes())
+    else:
+        told["responses"] |= _failures({status: [code] for status, code in REFUSED.items() if status != BODY_TOO_LARGE})
     if operation.path == "/readyz":
-        told["responses"]["503"] = {"description": "starting or draining", **_content(operation)}
+        busy, starting = told["responses"]["503"]["content"]["application/json"], _ref(shapes.Readiness)
+        told["responses"]["503"]["description"] = "starting or draining, or SERVER_BUSY"
+        busy["schema"] = {"anyOf": [starting, busy["schema"]]}
     return told
 
 
@@ -165,19 +179,31 @@ def _content(operation: Operation) -> dict[str, Any]:
     return {"content": {"application/json": {"schema": schema}}}
 
 
-def _failures() -> dict[str, Any]:
-    """By HTTP status, with the codes that it may have."""
-    content = {"content": {"application/json": {"schema": _ref(shapes.RestError)}}}
+def _codes() -> dict[int, list[str]]:
+    """Every status of a question for data, with the codes that it may have."""
+    told: dict[int, list[str]] = {}
+    for code, status in (*STATUSES.items(), *((code, status) for status, code in REFUSED.items())):
+        told.setdefault(status, [])
+        if code not in told[status]:
+            told[status].append(code)
+    return told
+
+
+def _failures(codes: Mapping[int, Sequence[str]]) -> dict[str, Any]:
     told = {}
-    for status in sorted(set(STATUSES.values())):
-        names = ["X-Request-Id", *(("Retry-After",) if status in (429, 503) else ())]
-        codes = ", ".join(code for code, one in STATUSES.items() if one == status)
-        told[str(status)] = {"description": codes, "headers": _header_refs(names), **content}
+    for status in sorted(codes):
+        names = ["X-Request-Id", *(("Retry-After",) if status in (429, 502, 503) else ())]
+        content = {"application/json": {"schema": _ref(shapes.RestError)}}
+        told[str(status)] = {
+            "description": ", ".join(codes[status]),
+            "headers": _header_refs(names),
+            "content": content,
+        }
     return told
 
 
 def _headers() -> dict[str, Any]:
-    return {name: {"description": about, "schema": {"type": kind}} for name, (kind, about) in HEADERS.items()}
+    return {name: {"description": about, "schema": schema} for name, (schema, about) in HEADERS.items()}
 
 
 def _header_refs(names: Sequence[str]) -> dict[str, Any]:
@@ -187,7 +213,7 @@ def _header_refs(names: Sequence[str]) -> dict[str, Any]:
 @lru_cache(maxsize=1)
 def _asyncapi() -> dict[str, Any]:
     asked = {f"command-{name}": _message(model, example) for model, (name, example) in COMMANDS.items()}
-    told = {f"frame-{model.__name__}": _message(model) for model in shapes.FRAMES}
+    told = {f"frame-{model.__name__}": _message(model, FRAMES[model]) for model in shapes.FRAMES}
     names = [*asked, *told]
     closes = "".join(f"\n- {code}: {meaning}" for code, meaning in CLOSES.items())
     return {
@@ -223,18 +249,16 @@ def _exchange(action: str, messages: Mapping[str, Any], summary: str) -> dict[st
     }
 
 
-def _message(model: type[BaseModel], example: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def _message(model: type[BaseModel], example: Mapping[str, Any]) -> dict[str, Any]:
     field = model.model_fields.get("type") or model.model_fields["op"]
     values = list(field.annotation.__args__)  # type: ignore[union-attr]  # a Literal
-    told: dict[str, Any] = {
+    return {
         "name": model.__name__,
         "title": " | ".join(values),
         "summary": " ".join((model.__doc__ or "").split()),
         "payload": _ref(model),
+        "examples": [{"payload": example}],
     }
-    if example is not None:
-        told["examples"] = [{"payload": example}]
-    return told
 
 
 def schemas(models: Sequence[type[BaseModel]]) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
     python scripts/bench_cluster.py [--parts followers,workers,failover,frozen,wander] [--quick]
 
-    store      a process that publishes 2,000 events a second of 100 feeds, and nothing else: what storing them adds.
+    store      a process that publishes 2,000 events a second of 100 feeds, and nothing else: what storing them adds, in
+               one server and in a Redis Cluster of three.
     followers  two nodes on one Redis, 100 feeds at 2,000 messages a second, a client at each. Later at the
                follower: how much later the same message came there, over all of them. CPU of each node, and of one
                alone under the same load, without Redis and with it.
@@ -50,14 +51,15 @@ from fanout.servers import (
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from gateway.server import loop_factory
+from tests.redis_cluster import redis_cluster
 from tests.redis_server import RedisServer, binaries, redis_server  # the tests' own, from the project's
 from tests.system import processes
 from tests.system.roamer import Record, Roamer
+from topics.cluster import Cluster
 from topics.key import Cursor
 from topics.place import Place
 from topics.redis_ring import RedisRing
 from topics.ring import MemoryRing, RingBudget
-from topics.store import Store
 
 TOPICS, RATE = 100, 2_000
 PAYLOAD = b"x" * 660  # of an event, as long as a frame of one trade
@@ -155,8 +157,13 @@ def followers(seconds: float) -> None:
 
 def store(seconds: float, rounds: int) -> None:
     with redis() as server:
-        spent = [loop_factory_run(storing(server.url, seconds)) for _ in range(rounds)]
-    print(f"store: {RATE} events/s of {TOPICS} feeds: {statistics.median(spent):.1f} µs of CPU for each event stored")
+        alone = [loop_factory_run(storing(server.url, seconds)) for _ in range(rounds)]
+    with redis_cluster(next(iter(binaries().values())), replicas=False) as servers:
+        spread = [loop_factory_run(storing(servers.url, seconds)) for _ in range(rounds)]
+    print(
+        f"store: {RATE} events/s of {TOPICS} feeds: {statistics.median(alone):.1f} µs of CPU for each event stored in "
+        f"one server, {statistics.median(spread):.1f} µs in a Redis Cluster of three"
+    )
 
 
 def loop_factory_run(work: Coroutine[Any, Any, float]) -> float:
@@ -166,8 +173,8 @@ def loop_factory_run(work: Coroutine[Any, Any, float]) -> float:
 
 async def storing(url: str, seconds: float) -> float:
     """CPU of an event, µs, beyond what the same costs where nothing is stored."""
-    keeping = Store(url)
-    running = asyncio.create_task(keeping.run())
+    keeping = Cluster(url, "bench", clock_ms=lambda: time.time_ns() // 1_000_000)
+    keeping.start()
     while keeping.problem is not None:  # noqa: ASYNC110  # another process's state has no event
         await asyncio.sleep(0.01)
     places = [Place(*(f"bench:{{{number}}}:{name}" for name in Place._fields)) for number in range(TOPICS)]
@@ -177,7 +184,6 @@ async def storing(url: str, seconds: float) -> float:
         ring.own(1)
         ring.write_until(inf)
     spent = await publishing(kept, seconds) - await publishing([MemoryRing(budget) for _ in places], seconds)
-    running.cancel()
     await keeping.aclose()
     return spent
 

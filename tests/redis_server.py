@@ -25,14 +25,20 @@ def binaries() -> dict[str, str]:
     return {name: path for name, path in found.items() if path}
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 class RedisServer:
     """Nothing of it outlives its process: it writes no file."""
 
-    def __init__(self, binary: str, directory: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self._command = [binary, "--port", str(self.port), "--save", "", "--appendonly", "no", "--dir", directory]
+    def __init__(self, binary: str, directory: str, *options: str) -> None:
+        self.port = free_port()
+        kept = ["--save", "", "--appendonly", "no", "--dir", directory]
+        self._command = [binary, "--port", str(self.port), *kept, *options]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

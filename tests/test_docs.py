@@ -20,6 +20,7 @@ from topics import metrics as topic_metrics
 from topics.tally import Tallies
 
 ROOT = Path(__file__).parent.parent
+GUIDE = "INTEGRATION_README.md"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 PACKAGES = ("exchanges", "topics", "gateway")
 CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
@@ -75,6 +76,23 @@ def test_the_protocol_gives_each_code_the_status_that_rest_answers_with() -> Non
 def test_every_close_code_is_in_the_protocol_and_no_other_is() -> None:
     documented = {int(code) for code in re.findall(r"^\| (\d{4}) ", page("docs/protocol.md"), re.MULTILINE)}
     assert documented == {value for name, value in vars(replies).items() if name.startswith("CLOSE_")}
+
+
+def test_the_guide_for_frontends_says_what_to_do_about_every_error_code_and_no_other() -> None:
+    assert sorted(names(section(GUIDE, "Error codes"))) == sorted(sent_codes())
+
+
+def test_the_guide_for_frontends_says_what_to_do_about_every_close_code() -> None:
+    codes = {int(code) for code in re.findall(r"^\| (\d{4}) ", page(GUIDE), re.MULTILINE)}
+    assert codes == {value for name, value in vars(replies).items() if name.startswith("CLOSE_")} | {1006}
+
+
+def test_the_guide_for_frontends_has_words_for_every_state_and_every_gap() -> None:
+    states = set(names(section("docs/protocol.md", "Status")))
+    assert states and states <= set(names(section(GUIDE, "What to show a user")))
+    reasons = set(re.findall(r"`([A-Z_]+)`", section("docs/protocol.md", "Gap")))
+    reasons |= set(re.findall(r'reason: "([A-Z_]+)"', page("docs/protocol.md"))) - {"DEPLOY"}
+    assert reasons and reasons <= set(names(section(GUIDE, "Reconnect and resume")))
 
 
 def test_every_websocket_command_is_in_the_protocol_and_no_other_is() -> None:

@@ -18,12 +18,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import count
 from math import inf
-from typing import Any, Protocol
+from typing import Any
 
 from redis.exceptions import RedisError
 
 from topics import metrics
-from topics.place import Place, close, connect
+from topics.claim import CLAIM, OF_ONE_FEED, RELEASE, RELEASED, TELL, Claimant, Holding, Parted
+from topics.place import ELSEWHERE, UNSERVED, Doubt, Place, close, connect
 from topics.store import TIMEOUT
 
 log = logging.getLogger("topics.lease")
@@ -40,83 +41,9 @@ STATES_KEPT = 4
 WORDS_KEPT = 2_000  # states, and farewells, not said yet while Redis is away; a lease not given up ends by itself
 STATES_KEPT_FOR = 24 * 3600  # seconds
 
-# KEYS: lease, epoch, events, followed, states. ARGV: who asks, ms the lease lives, the epoch it publishes under (0: it
-# does not), now in ms, whether it may take what is vacant, ms a follower counts. Gives {epoch, followed, states kept,
-# ""} to the owner, {0, ms the lease has left (-2: it is vacant), 0, owner} to others. The epoch is another one than it
-# publishes under where a later one is known: of an owner that is gone, or a grant that was not heard of.
-CLAIM = """
-local holder, mine = redis.call('GET', KEYS[1]), tonumber(ARGV[3])
-local held = tonumber(redis.call('GET', KEYS[2]) or '0')
-if redis.call('EXISTS', KEYS[3]) == 1 then
-  local about = redis.call('XINFO', 'STREAM', KEYS[3])
-  for i = 1, #about, 2 do
-    if about[i] == 'last-generated-id' then held = math.max(held, tonumber(string.match(about[i + 1], '(%d+)-'))) end
-  end
-end
-local epoch = 0
-if mine > held or (mine > 0 and mine == held and not holder) then epoch = mine
-elseif holder == ARGV[1] then epoch = held
-elseif not holder and ARGV[5] == '1' then epoch = math.max(tonumber(ARGV[4]), held + 1) end
-if epoch == 0 then
-  redis.call('SET', KEYS[4], 1, 'PX', ARGV[6])
-  return {0, redis.call('PTTL', KEYS[1]), 0, holder or ''}
-end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-redis.call('SET', KEYS[2], string.format('%.0f', epoch))
-return {epoch, redis.call('EXISTS', KEYS[4]), redis.call('EXISTS', KEYS[5]), ''}
-"""
-
-# KEYS: lease, states. ARGV: whose. Those who follow are told, so that one of them takes it at once.
-RELEASE = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then
-  redis.call('DEL', KEYS[1])
-  redis.call('XADD', KEYS[2], 'MAXLEN', '4', '*', 'd', ARGV[2])
-end
-"""
-
-# KEYS: lease, states. ARGV: whose, the words, how many to keep, and for how many seconds. Of an owner that has lost the
-# feed, and does not know it yet, nobody hears.
-TELL = """
-local holder = redis.call('GET', KEYS[1])
-if not holder or holder == ARGV[1] then
-  redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[3], '*', 'd', ARGV[2])
-  redis.call('EXPIRE', KEYS[2], ARGV[4])
-end
-"""
-
-OF_ONE_FEED = ("WRONGTYPE", "user_script")  # how errors begin that come of what lies under its keys
-
-RELEASED = b'{"state":"released"}'
-
-
-class Claimant(Protocol):
-    """A feed, as the leases see it."""
-
-    place: Place
-    epoch: int  # it publishes under; 0: it does not
-
-    def owned(self, epoch: int, *, until: float, followed: bool) -> None:
-        """It is this node's, to be published under ``epoch``; sure ``until`` (monotonic). Told at every renewal."""
-        ...
-
-    def held(self, owner: str) -> None:
-        """It is another node's. Told whenever that was seen."""
-        ...
-
-    def away(self) -> None:
-        """Redis does not say whose it is."""
-        ...
-
-    def untold(self) -> None:
-        """Redis does not know its state, though it is this node's."""
-        ...
-
-
-Holding = tuple[Place, str]  # a feed, and by whom
-
 
 class Leases:
-    """This node's claims."""
+    """This node's claims at one server."""
 
     def __init__(
         self,
@@ -127,7 +54,9 @@ class Leases:
         ttl: float,
         probe_every: float,
         monotonic: Callable[[], float] = time.monotonic,
+        doubted: Doubt = lambda error: None,
     ) -> None:
+        """``doubted`` as of ``store.Store``."""
         self._redis = connect(url, timeout=TIMEOUT)
         # Each claimant is somebody else, as are two nodes with one name: what one that is being closed has yet to keep
         # must not be taken for its own by the one that is started in its place.
@@ -135,10 +64,12 @@ class Leases:
         self._names = (f"{mine}-{number}" for number in count())
         self._holders: dict[Claimant, str] = {}
         self._clock_ms, self._monotonic = clock_ms, monotonic
-        self._ttl, self._probe_every = ttl, probe_every
+        self._ttl, self._probe_every, self._doubted = ttl, probe_every, doubted
         self._due: dict[Claimant, float] = {}  # when it is to be claimed next (monotonic)
         self._told: dict[Holding, bytes] = {}  # states that Redis lacks, the newest of each
         self._released: list[Holding] = []
+        self._astray: dict[Claimant, float] = {}  # since when it is told that they lie, or will lie, elsewhere
+        self._parted: set[str] = set()  # holders that another server has been told of while this one was asked
         self._wake = asyncio.Event()
         self._away = False
         self._owners_first_until = -inf
@@ -160,8 +91,7 @@ class Leases:
 
     def leave(self, claimant: Claimant) -> None:
         """Let others have it, and forget it."""
-        self._due.pop(claimant, None)
-        holder = self._holders.pop(claimant, "")
+        holder = self._forget(claimant)
         if claimant.epoch and holder:
             self._released.append((claimant.place, holder))
             self._wake.set()
@@ -171,6 +101,32 @@ class Leases:
         if (holder := self._holders.get(claimant)) is not None:
             self._told[claimant.place, holder] = words
             self._wake.set()
+
+    def part_with(self, stays: Callable[[Place], bool]) -> Parted:
+        """What is another server's from now on; of what stays, what was refused as such is tried again."""
+        for claimant in self._astray:
+            self.hurry(claimant)
+        everything = Parted(dict(self._holders), self._told, self._released, self._away)
+        gone = everything.of(lambda place: not stays(place))
+        for claimant in gone.claims:
+            self._forget(claimant)
+        holders = set(gone.claims.values())
+        self._parted |= holders
+        _, self._told, self._released, _ = everything.of(stays)
+        return gone._replace(told={one: words for one, words in gone.told.items() if one[1] not in holders})
+
+    def take_over(self, parted: Parted) -> None:
+        """Go on with what was another server's. If that did not answer, owners come first here, too."""
+        if parted.away and parted.claims:
+            self._owners_first_until = self._monotonic() + OWNERS_FIRST * self._ttl
+        self._due |= dict.fromkeys(parted.claims, -inf)
+        self._holders |= parted.claims
+        self._parted -= set(parted.claims.values())
+        self._told = parted.told | self._told
+        self._released += parted.released
+        self._wake.set()
+        for claimant in parted.claims:
+            claimant.untold()
 
     async def run(self) -> None:
         """Claim what is due, until cancelled."""
@@ -199,32 +155,35 @@ class Leases:
         due = [one for one, at in self._due.items() if at <= now][:CLAIMS_AT_ONCE]
         released, self._released = self._released, []
         told, self._told = self._told, {}
+        self._parted.clear()
         if not (due or released or told or self._away):
             return True
         holders = [self._holders[claimant] for claimant in due]
         try:
             answers = await self._ask(list(zip(due, holders, strict=True)), released, told)
         except asyncio.CancelledError:
-            self._told, self._released = told | self._told, released + self._released
+            self._unsaid(told, released)
             raise
         except (RedisError, OSError) as error:
-            self._told = dict(list((told | self._told).items())[-WORDS_KEPT:])
-            self._released = (released + self._released)[-WORDS_KEPT:]
+            self._unsaid(told, released)
             self._failed(due, error)
             with suppress(RedisError, OSError):
                 await self._redis.connection_pool.disconnect()  # the answer to a late command fits no other one
             return False
         if self._away:
             self._away, self._owners_first_until = False, now + OWNERS_FIRST * self._ttl
-        for claimant, holder, answer in zip(due, holders, answers, strict=True):
-            if isinstance(answer, Exception):
+        self._say_again(told, released, answers[len(due) :])
+        for claimant, holder, answer in zip(due, holders, answers, strict=False):
+            if isinstance(answer, UNSERVED):
+                self._stray(claimant, answer)
+            elif isinstance(answer, Exception):
                 self._refused(claimant, answer)
             elif claimant in self._due:
                 try:
                     self._take(claimant, answer, asked_at=now)
                 except Exception:  # one feed's failure must not end the leases of all others
                     log.exception("claim_failed", extra={"place": claimant.place.lease})
-            elif answer[0]:  # it has left meanwhile
+            elif answer[0] and holder not in self._parted:  # it has left meanwhile
                 self._released.append((claimant.place, holder))
         return True
 
@@ -234,7 +193,7 @@ class Leases:
         released: Sequence[Holding],
         told: dict[Holding, bytes],
     ) -> Sequence[Any]:
-        """Raises a failure that is not about one feed."""
+        """The answers, refusals among them. Raises a failure that is not about one feed."""
         may_take = b"1" if self._monotonic() >= self._owners_first_until and not self._away else b"0"
         async with self._redis.pipeline(transaction=False) as pipe:
             if not (due or released or told):
@@ -258,13 +217,38 @@ class Leases:
                 await self._release(keys=[place.lease, place.states], args=[holder, RELEASED], client=pipe)
             answers = await pipe.execute(raise_on_error=False)
         failures = [answer for answer in answers if isinstance(answer, Exception)]
-        grave = [failure for failure in failures if not str(failure).startswith(OF_ONE_FEED)]
+        grave = [one for one in failures if not (isinstance(one, ELSEWHERE) or str(one).startswith(OF_ONE_FEED))]
         if grave and len(failures) == len(answers):
             raise grave[0]
-        return answers[: len(due)]
+        return answers
+
+    def _say_again(self, told: dict[Holding, bytes], released: Sequence[Holding], answers: Sequence[Any]) -> None:
+        """What was said to another server than the one where it lies: with the next round, or where that is then."""
+        unheard = [isinstance(answer, ELSEWHERE) for answer in answers]
+        if any(unheard):
+            words = {one: told[one] for one, lost in zip(told, unheard, strict=False) if lost}
+            self._unsaid(words, [one for one, lost in zip(released, unheard[len(told) :], strict=False) if lost])
+            self._doubted(next(answer for answer in answers if isinstance(answer, ELSEWHERE)))
+
+    def _unsaid(self, told: dict[Holding, bytes], released: Sequence[Holding]) -> None:
+        """Say it later, as far as nothing newer is to be said."""
+        words = {one: words for one, words in told.items() if one[1] not in self._parted} | self._told
+        self._told = dict(list(words.items())[-WORDS_KEPT:])
+        self._released = [*released, *self._released][-WORDS_KEPT:]
+
+    def _stray(self, claimant: Claimant, error: Exception) -> None:
+        """It is soon known where it lies; who waits for it is told if that takes long."""
+        self._doubted(error)
+        if claimant in self._due:
+            now = self._monotonic()
+            since = self._astray.setdefault(claimant, now)
+            self._due[claimant] = now + self._probe_every
+            if now - since >= self._probe_every:
+                claimant.away()
 
     def _take(self, claimant: Claimant, answer: Sequence[Any], *, asked_at: float) -> None:
         epoch, about, kept, owner = answer
+        self._astray.pop(claimant, None)
         if epoch:
             self._due[claimant] = asked_at + RENEW_AFTER * self._ttl
             claimant.owned(epoch, until=asked_at + SURE_FOR * self._ttl, followed=bool(about))
@@ -282,6 +266,7 @@ class Leases:
         if not self._away:
             log.warning("leases_unknown", extra={"kind": type(error).__name__, "error": str(error)[:200]})
         self._away = True
+        self._doubted(error)
         for claimant in due:
             self._postpone(claimant)
 
@@ -294,6 +279,12 @@ class Leases:
         if claimant in self._due:
             self._due[claimant] = self._monotonic() + self._probe_every
             claimant.away()
+
+    def _forget(self, claimant: Claimant) -> str:
+        """Who held it, or asked to; nobody if it was not claimed."""
+        self._due.pop(claimant, None)
+        self._astray.pop(claimant, None)
+        return self._holders.pop(claimant, "")
 
 
 def _ms(seconds: float) -> int:

@@ -200,7 +200,7 @@ class Manager:
                 log.info("feed_closed", extra={"exchange": feed_key[0], "stream": feed_key[2]})
                 self._close(feed_key)
         metrics.RING_BYTES.set(self.budget.used)
-        metrics.FOLLOWS.set(0 if self.cluster is None else len(self.cluster.follower))
+        metrics.FOLLOWS.set(0 if self.cluster is None else self.cluster.following)
 
     def upstreams(self) -> Sequence[Upstream]:
         return [running.upstream for running in self._running.values()]
@@ -241,7 +241,7 @@ class Manager:
                 open_feed=lambda: self._open_later(feed_key),
                 close_feed=lambda: self._close_feed(running),
             )
-            ring = RedisRing(self.budget, self.cluster.store, tenure.place, fenced=tenure.fenced)
+            ring = RedisRing(self.budget, self.cluster, tenure.place, fenced=tenure.fenced)
         upstream = Upstream(
             key,
             stream,

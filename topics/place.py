@@ -1,6 +1,8 @@
 """Where a feed is kept in Redis, and how Redis is reached."""
 
 import asyncio
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 
@@ -8,13 +10,19 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import ResponseError
+from redis.crc import key_slot
+from redis.exceptions import AskError, ClusterDownError, ResponseError, TryAgainError
 
 from exchanges.venue import Stream
 from topics.key import TopicKey
 
 PREFIX = "market-gateway"
 SENTINEL, SENTINEL_PORT = "redis+sentinel://", 26_379
+SLOTS = 16_384  # of a Redis Cluster
+ELSEWHERE = (AskError, TryAgainError)  # MOVED is one of the first: its slot is another server's, or is on the way to it
+UNSERVED = (*ELSEWHERE, ClusterDownError)  # nobody has its slot
+
+Doubt = Callable[[Exception], None]  # told why a server may not be the one any more at which something lies
 
 
 class Place(NamedTuple):
@@ -32,6 +40,12 @@ def place_of(key: TopicKey, stream: Stream) -> Place:
     """Of the feed that serves ``key`` by ``stream``: all depths of a book have one."""
     feed = f"{PREFIX}:{{{key.exchange}/{key.channel}/{key.symbol}/{stream.name}}}"
     return Place(*(f"{feed}:{name}" for name in Place._fields))
+
+
+@lru_cache(maxsize=4_096)
+def slot_of(place: Place) -> int:
+    """In a Redis Cluster."""
+    return key_slot(place.events.encode(), SLOTS)
 
 
 def bulks(*parts: bytes) -> bytes:
@@ -83,11 +97,24 @@ async def close(redis: Redis) -> None:
 
 
 class Line:
-    """One connection to Redis for one command at a time, packed by who sends it (``bulks``)."""
+    """One connection to Redis for one write at a time, packed by who sends it (``bulks``)."""
 
     def __init__(self, url: str, *, timeout: float) -> None:
         self._redis = connect(url, timeout=timeout, bounded=False)
         self._connection: Any = None  # the library has no type for it
+
+    @property
+    def is_open(self) -> bool:
+        return self._connection is not None
+
+    async def open(self, *, within: float) -> None:
+        """Connect; who asks before does so by that.
+
+        Raises:
+            RedisError, OSError: it cannot.
+        """
+        async with asyncio.timeout(within):
+            self._connection = await cast(Any, self._redis.connection_pool).get_connection()
 
     async def ask(self, command: bytes, *, within: float) -> Any:
         """The answer, if it comes within so many seconds.
@@ -95,23 +122,35 @@ class Line:
         Raises:
             RedisError, OSError: there is none, or it is a refusal (``ResponseError``).
         """
-        clean, pool = False, cast(Any, self._redis.connection_pool)
+        (answer,) = await self.ask_each([command], within=within)
+        if isinstance(answer, ResponseError):
+            raise answer
+        return answer
+
+    async def ask_each(self, commands: Sequence[bytes], *, within: float) -> list[Any]:
+        """The answers to commands that are sent together, if all come within so many seconds; refusals among them.
+
+        Raises:
+            RedisError, OSError: there are none.
+        """
+        clean, pool, answers = False, cast(Any, self._redis.connection_pool), list[Any]()
         try:
             async with asyncio.timeout(within):
                 if self._connection is None:
                     self._connection = await pool.get_connection()
-                await self._connection.send_packed_command(command)
-                answer = await self._connection.read_response()
+                await self._connection.send_packed_command(b"".join(commands))
+                for _ in commands:
+                    try:
+                        answers.append(await self._connection.read_response())
+                    except ResponseError as error:
+                        answers.append(error)
             clean = True
-        except ResponseError:
-            clean = True
-            raise
         finally:
             if not clean and self._connection is not None:  # a late answer fits no other command
                 connection, self._connection = self._connection, None  # the next may be to another primary
                 await connection.disconnect(nowait=True)
                 await pool.release(connection)
-        return answer
+        return answers
 
     async def aclose(self) -> None:
         if self._connection is not None:

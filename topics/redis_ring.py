@@ -10,10 +10,10 @@ from itertools import islice
 from math import inf
 
 from topics import metrics
+from topics.kept import Batch, Keeper, Past
 from topics.key import Cursor
 from topics.place import Place
 from topics.ring import MAX_YOUNG_EVENTS, Entry, MemoryRing, RingBudget, Row
-from topics.store import Batch, Past, Store
 from topics.subscriber import NOWHERE
 
 
@@ -23,7 +23,7 @@ class RedisRing(MemoryRing):
     def __init__(
         self,
         budget: RingBudget,
-        store: Store,
+        keeper: Keeper,
         place: Place,
         *,
         fenced: Callable[[], None] = lambda: None,
@@ -34,7 +34,7 @@ class RedisRing(MemoryRing):
         super().__init__(budget, **bounds)  # type: ignore[arg-type]  # all but the clock are integers
         self.place = place
         self.released = asyncio.Event()  # it has let go of everything
-        self._store = store
+        self._keeper = keeper
         self._fenced, self._clock = fenced, clock
         self._kept: Cursor | None = None  # newest event that Redis has; None: it has none
         self._changed: dict[int, None] = {}  # open times of candles whose state Redis lacks
@@ -50,7 +50,7 @@ class RedisRing(MemoryRing):
         """It is sure to be this node's until then."""
         self._until = end
         if self.lacking(1) is not None:
-            self._store.mark(self)
+            self._keeper.mark(self)
 
     def disown(self) -> None:
         """It is another node's: what Redis lacks of it stays here alone."""
@@ -83,7 +83,7 @@ class RedisRing(MemoryRing):
             self._kept = cursor
         else:
             self._changed |= dict.fromkeys(row.open_time_ms for row in rows)
-            self._store.mark(self)
+            self._keeper.mark(self)
 
     async def last(self, count: int) -> list[Entry]:
         return [] if self._closing else await super().last(count)
@@ -97,10 +97,10 @@ class RedisRing(MemoryRing):
     def close(self) -> None:
         """Hold nothing for others any more, and let go as soon as all of it is kept, or nobody can keep it."""
         self._closing = True
-        if self._store.problem is not None or self.lacking(1) is None:
+        if not self._keeper.takes(self.place) or self.lacking(1) is None:
             self._let_go()
         else:
-            self._store.mark(self)
+            self._keeper.mark(self)
 
     def lacking(self, count: int) -> Batch | None:
         if self._epoch is None or self._clock() >= self._until:

@@ -4,24 +4,21 @@ A ring is whole in memory, and Redis has a copy that outlives the process. So th
 what the ring holds beyond the last event it took, and while Redis is away nothing piles up. When it is back, it is
 given all that is still held; if it came back empty, everything. Events that memory had to drop meanwhile are counted,
 and show in the copy as a hole between two cursors.
-
-Of a feed's keys (``place.py``) its events, its candles and its epoch are written here. The last never expires: a
-writer of an older epoch is refused, whatever became of the events.
 """
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from topics import metrics
+from topics.kept import WRITE, Batch, Kept, Past, entry_of, packed, row_of
 from topics.key import Cursor
-from topics.place import Line, Place, bulks, close, connect
-from topics.ring import MAX_BYTES, MAX_YOUNG_EVENTS, Entry, Row
+from topics.place import ELSEWHERE, Doubt, Line, Place, close, connect
+from topics.ring import MAX_BYTES, MAX_YOUNG_EVENTS, Entry
 
 log = logging.getLogger("topics.store")
 
@@ -33,100 +30,7 @@ FAREWELL = 2.0  # seconds for the last writes at the end
 EVENTS_AT_ONCE = 500  # of one feed in one write
 RINGS_AT_ONCE = 100  # feeds in one write
 LOAD_AT_ONCE = 2_000  # events
-KEPT_FOR_MS = 24 * 3_600_000  # a feed's events and candles after the last write
 UNKNOWN = "not asked yet"
-SEEN, UNSEEN = b"d", b"h"  # the one field of an event: its JSON, as it was sent, or to nobody
-
-# For each feed three KEYS (events, epoch, candles) and in ARGV, behind the ms to keep it for: one text of our epoch,
-# the id of the newest event that should be there ("0-0": none), the oldest id to keep, the number of events and of
-# candles; then field + id and payload of each event, and field and value of each candle, "" to drop. Gives for each
-# feed 1; 0 where that newest event is not there any more; -1 where a later owner has written: then nothing is. What is
-# there already, by a write whose answer was lost, is passed over.
-WRITE = """
-local keep, at = ARGV[1], 2
-local function write(events, epoch_key, candles)
-  local mine, kept, oldest, added, changed = string.match(ARGV[at], '(%d+) (%S+) (%S+) (%d+) (%d+)')
-  mine = tonumber(mine)
-  local first, last = at + 1, at + 2 * tonumber(added)
-  local rows = last + 2 * tonumber(changed)
-  at = rows + 1
-  local held = tonumber(redis.call('GET', epoch_key) or '0')
-  local top_epoch, top_seq = 0, 0
-  local about = redis.call('EXISTS', events) == 1 and redis.call('XINFO', 'STREAM', events) or {}
-  for i = 1, #about, 2 do
-    if about[i] == 'last-generated-id' then
-      local epoch, seq = string.match(about[i + 1], '(%d+)-(%d+)')
-      top_epoch, top_seq = tonumber(epoch), tonumber(seq)
-    end
-  end
-  if held > mine or top_epoch > mine then return -1 end
-  if held < mine then redis.call('SET', epoch_key, string.format('%.0f', mine)) end
-  local function beyond(id)
-    local epoch, seq = string.match(id, '(%d+)-(%d+)')
-    epoch, seq = tonumber(epoch), tonumber(seq)
-    return epoch > top_epoch or (epoch == top_epoch and seq > top_seq)
-  end
-  if beyond(kept) then return 0 end
-  for i = first, last, 2 do
-    local id = string.sub(ARGV[i], 2)
-    if beyond(id) then redis.call('XADD', events, id, string.sub(ARGV[i], 1, 1), ARGV[i + 1]) end
-  end
-  for i = last + 1, rows, 2 do
-    if ARGV[i + 1] == '' then redis.call('HDEL', candles, ARGV[i])
-    else redis.call('HSET', candles, ARGV[i], ARGV[i + 1]) end
-  end
-  redis.call('XTRIM', events, 'MINID', '~', oldest)
-  redis.call('PEXPIRE', events, keep)
-  if rows > last then redis.call('PEXPIRE', candles, keep) end
-  return 1
-end
-local answers = {}
-for i = 1, #KEYS, 3 do answers[#answers + 1] = write(KEYS[i], KEYS[i + 1], KEYS[i + 2]) end
-return answers
-"""
-
-
-class Past(NamedTuple):
-    """What was kept of a feed, oldest first."""
-
-    entries: Sequence[Entry]
-    rows: Sequence[Row] = ()
-    told: str = "0-0"  # where the states that its owner told end
-    words: bytes | None = None  # the last of them; None: it has told none
-
-
-NOTHING = Past(())
-
-
-class Batch(NamedTuple):
-    """What a ring has that Redis lacks."""
-
-    epoch: int
-    kept: Cursor  # the newest event that should be there already
-    oldest: Cursor  # held by the ring; what is older may go
-    entries: Sequence[Entry]
-    rows: Sequence[tuple[int, Row | None]]  # by open time; None: the ring holds it no more
-    more: bool  # there is more than fits in one write
-
-
-class Kept(Protocol):
-    """A ring, as the store sees it."""
-
-    place: Place
-
-    def lacking(self, count: int) -> Batch | None:
-        """At most ``count`` events; None: nothing is lacking."""
-        ...
-
-    def written(self, batch: Batch) -> None: ...
-
-    def vanished(self) -> None:
-        """What was written of it is not there any more, or not all of it."""
-        ...
-
-    def fenced(self) -> None:
-        """A later owner has written: this is not the owner any more."""
-        ...
 
 
 class Away(Exception):
@@ -134,14 +38,29 @@ class Away(Exception):
 
 
 class Store:
-    """One Redis for all rings of this process."""
+    """One server for the rings of this process that lie there."""
 
-    def __init__(self, url: str, *, timeout: float = TIMEOUT, probe_every: float = PROBE_EVERY) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float = TIMEOUT,
+        probe_every: float = PROBE_EVERY,
+        clustered: bool = False,
+        doubted: Doubt = lambda error: None,
+        told: Callable[[bool], object] = metrics.REDIS_UP.set,
+    ) -> None:
+        """``clustered``: it is one of a Redis Cluster's, where no command may span slots.
+
+        ``doubted`` is told why it may not be the one any more; ``told``, after each try, if it takes what is written.
+        """
         self._redis = connect(url, timeout=timeout)
-        self._probe_every = probe_every
+        self._probe_every, self._clustered = probe_every, clustered
+        self._doubted, self._told = doubted, told
         self._script = ""
         self._line, self._timeout = Line(url, timeout=timeout), timeout
         self._lacking: dict[Kept, None] = {}
+        self.astray: dict[Kept, None] = {}  # refused, for they lie on another server, or are on the way to it
         self._wake, self._tried = asyncio.Event(), asyncio.Event()
         self.problem: str | None = UNKNOWN  # in a word, why nothing can be written; None: it can
         self._answers = False  # it may be read from: one that is full answers too
@@ -180,6 +99,16 @@ class Store:
         self._lacking[ring] = None
         self._wake.set()
 
+    def takes(self, _: Place) -> bool:
+        return self.problem is None
+
+    def part_with(self, stays: Callable[[Place], bool]) -> list[Kept]:
+        """What is to be written elsewhere from now on; of what stays, what was refused is tried again."""
+        rings, self.astray = [*self._lacking, *self.astray], {}
+        self._lacking = dict.fromkeys(ring for ring in rings if stays(ring.place))
+        self._wake.set()
+        return [ring for ring in rings if not stays(ring.place)]
+
     async def load(self, place: Place, *, after: Cursor | None = None) -> Past:
         """What is kept of a feed, behind ``after`` if that is given.
 
@@ -191,6 +120,9 @@ class Store:
             raise Away(self.problem)
         try:
             return await self._load(place, after)
+        except ELSEWHERE as error:
+            self._doubted(error)
+            raise Away(f"it is not there: {error}") from error
         except (RedisError, OSError) as error:
             self._failed(error)
             raise Away(str(error)) from error
@@ -213,7 +145,7 @@ class Store:
             pipe.hgetall(place.candles)  # after the events: so they are at least as new
             pipe.xrevrange(place.states, count=1)
             candles, told = await pipe.execute()
-        rows = [_row(int(open_time), value) for open_time, value in candles.items()]
+        rows = [row_of(int(open_time), value) for open_time, value in candles.items()]
         if not told:
             return Past(entries[::-1], sorted(rows))
         ((id, fields),) = told
@@ -254,15 +186,16 @@ class Store:
                 self._script = ""  # it was started anew
                 self._lacking |= dict.fromkeys(rings)
                 return
-            if len(batches) == 1:
+            if self._clustered or len(batches) == 1:
                 raise
             answers = await self._each(batches)
         failure: Exception | None = None
         stored = 0
         for (ring, batch), answer in zip(batches, answers, strict=True):
+            self.astray.pop(ring, None)
             if isinstance(answer, Exception):
-                failure = failure or answer
-                self.mark(ring)
+                refusal = self._refused(ring, answer)
+                failure = failure or refusal
             elif answer < 0:
                 metrics.FENCED.inc()
                 log.warning("fenced", extra={"place": ring.place.events})
@@ -279,10 +212,29 @@ class Store:
         if failure is not None:
             raise failure
 
+    def _refused(self, ring: Kept, error: Exception) -> Exception | None:
+        """Try it again; gives the error if others may have it, too."""
+        if isinstance(error, ELSEWHERE):
+            self.astray[ring] = None
+            self._doubted(error)
+            return None
+        self.mark(ring)
+        if isinstance(error, NoScriptError):
+            self._script = ""  # it was started anew
+            return None
+        return error
+
     async def _call(self, batches: Sequence[tuple[Kept, Batch]]) -> Sequence[Any]:
-        """Write all of them by one command: what a command costs is the same for one feed or a hundred."""
-        answers: Sequence[Any] = await self._line.ask(packed(self._script, batches), within=self._timeout)
-        return answers
+        """Write all of them by one command: what a command costs is the same for one feed or a hundred.
+
+        Where no command may span slots it is one for each, sent together; then a refusal is an answer among others.
+        """
+        if not self._clustered:
+            answers: Sequence[Any] = await self._line.ask(packed(self._script, batches), within=self._timeout)
+            return answers
+        commands = [packed(self._script, [one]) for one in batches]
+        replies = await self._line.ask_each(commands, within=self._timeout)
+        return [reply if isinstance(reply, Exception) else reply[0] for reply in replies]
 
     async def _each(self, batches: Sequence[tuple[Kept, Batch]]) -> Sequence[Any]:
         """Write them one by one, for something is wrong with one of them."""
@@ -298,15 +250,16 @@ class Store:
         if self.problem is not None:
             log.info("redis_up")
         self.problem, self._answers = None, True
-        metrics.REDIS_UP.set(1)
+        self._told(True)
 
     def _failed(self, error: Exception) -> None:
         kind = type(error).__name__
         metrics.REDIS_ERRORS.labels(kind if kind in KINDS else "other").inc()
-        metrics.REDIS_UP.set(0)
         if self.problem in (None, UNKNOWN):
             log.warning("redis_away", extra={"kind": kind, "error": str(error)[:200]})
         self.problem, self._answers = kind, isinstance(error, ResponseError)
+        self._told(False)
+        self._doubted(error)
 
 
 KINDS = ("ConnectionError", "TimeoutError", "BusyLoadingError", "ReadOnlyError", "OutOfMemoryError", "ResponseError")
@@ -318,42 +271,3 @@ def _lacking(ring: Kept) -> Batch | None:
     except Exception:  # one ring's failure must not end the keeping of all others
         log.exception("store_failed", extra={"place": ring.place.events})
         return None
-
-
-def packed(script: str, batches: Sequence[tuple[Kept, Batch]]) -> bytes:
-    """The command as Redis reads it. Packed here, for the library's way takes as long as all else that a write costs
-    (``scripts/bench_choices.py``)."""
-    arguments = [b"%d" % KEPT_FOR_MS]
-    for _, batch in batches:
-        sizes = len(batch.entries), len(batch.rows)
-        arguments.append(b"%d %d-%d %d-%d %d %d" % (batch.epoch, *batch.kept, *batch.oldest, *sizes))
-        for (epoch, seq), payload, unseen in batch.entries:
-            arguments += (b"%b%d-%d" % (UNSEEN if unseen else SEEN, epoch, seq), payload)
-        for open_time, row in batch.rows:
-            value = b"" if row is None else b"%d:%b%b" % (len(row.payload), row.payload, row.meta)
-            arguments += (b"%d" % open_time, value)
-    keys = 3 * len(batches)
-    head = b"*%d\r\n" % (3 + keys + len(arguments)) + bulks(b"EVALSHA", script.encode(), b"%d" % keys)
-    return b"".join((head, *(_keys(ring.place) for ring, _ in batches), bulks(*arguments)))
-
-
-@lru_cache(maxsize=4_096)
-def _keys(place: Place) -> bytes:
-    return bulks(place.events.encode(), place.epoch.encode(), place.candles.encode())
-
-
-def entry_of(id: bytes, field: bytes, payload: bytes) -> Entry:
-    """An event as its stream has it.
-
-    Raises:
-        ValueError: it is none of ours.
-    """
-    if field not in (SEEN, UNSEEN):
-        raise ValueError(f"no event has a field {field!r}")
-    epoch, _, seq = id.partition(b"-")
-    return Entry(Cursor(int(epoch), int(seq)), payload, field == UNSEEN)
-
-
-def _row(open_time_ms: int, value: bytes) -> Row:
-    size, _, rest = value.partition(b":")
-    return Row(open_time_ms, rest[: int(size)], rest[int(size) :])

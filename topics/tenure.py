@@ -1,6 +1,6 @@
 """One feed in a cluster: run by this node, or followed from the one that runs it; and the change between the two.
 
-Implements ``lease.Claimant`` and ``follower.Hearer``. Whose the feed is comes as an answer to a claim; making it so
+Implements ``claim.Claimant`` and ``follower.Hearer``. Whose the feed is comes as an answer to a claim; making it so
 takes a while (what was published until then is read first), so it is done by a task, one step at a time, until what is
 and what is wanted are the same.
 """
@@ -15,11 +15,12 @@ import orjson
 
 from exchanges.errors import SubscribeFailed
 from topics.books import Books
-from topics.cluster import Cluster
+from topics.cluster import Cluster, Shard
+from topics.kept import NOTHING, Past
 from topics.place import Place
 from topics.redis_ring import RedisRing
 from topics.ring import Entry
-from topics.store import NOTHING, Away, Past
+from topics.store import Away
 from topics.upstream import Upstream
 from topics.wire import Status
 
@@ -62,16 +63,16 @@ class Tenure:
         """Find out whose it is, and make it so."""
         self.upstream, self.ring = upstream, ring
         upstream.on_status = self._tell
-        self._cluster.leases.join(self)
+        self._shard.leases.join(self)
 
     def stop(self) -> None:
         """Hear nothing more of it, and become nothing else."""
         self._closing = True
-        self._cluster.follower.stop(self)
+        self._shard.follower.stop(self)
         if self._task is not None:
             self._task.cancel()
         if not self.epoch:
-            self._cluster.leases.leave(self)
+            self._shard.leases.leave(self)
 
     async def close(self) -> None:
         """Let others have it, as soon as all that was published is kept."""
@@ -79,7 +80,11 @@ class Tenure:
             with suppress(TimeoutError):
                 async with asyncio.timeout(FAREWELL):
                     await self.ring.released.wait()
-        self._cluster.leases.leave(self)
+        self._shard.leases.leave(self)
+
+    @property
+    def _shard(self) -> Shard:
+        return self._cluster.shard(self.place)
 
     # -- whose it is ---------------------------------------------------------------------------------------------------
 
@@ -109,7 +114,7 @@ class Tenure:
 
     def fenced(self) -> None:
         """A later owner has written."""
-        self._cluster.leases.hurry(self)
+        self._shard.leases.hurry(self)
 
     # -- what its owner says -------------------------------------------------------------------------------------------
 
@@ -121,7 +126,7 @@ class Tenure:
         said: dict[str, Any] = orjson.loads(words)
         match said["state"]:
             case "released":
-                self._cluster.leases.hurry(self)
+                self._shard.leases.hurry(self)
             case "refused":
                 self.upstream.on_refused(SubscribeFailed(said["reason"]))
             case state:
@@ -135,7 +140,7 @@ class Tenure:
             self.upstream.told("stale", "redis is away", 0, None)
 
     def found(self) -> None:
-        self._cluster.follower.stop(self)
+        self._shard.follower.stop(self)
         self._is, self._stale = None, False
         if not self._closing:
             self._go()
@@ -143,7 +148,7 @@ class Tenure:
     def refuse(self, error: SubscribeFailed) -> None:
         """The venue will not serve it, wherever it is asked from."""
         if self.epoch:
-            self._cluster.leases.tell(self, orjson.dumps({"state": "refused", "reason": str(error)}))
+            self._shard.leases.tell(self, orjson.dumps({"state": "refused", "reason": str(error)}))
 
     def _tell(self, status: Status) -> None:
         if self.epoch:
@@ -153,7 +158,7 @@ class Tenure:
                 "attempt": status.attempt,
                 "retryInMs": status.retry_in_ms,
             }
-            self._cluster.leases.tell(self, orjson.dumps(said))
+            self._shard.leases.tell(self, orjson.dumps(said))
 
     # -- making it so --------------------------------------------------------------------------------------------------
 
@@ -180,7 +185,7 @@ class Tenure:
                 await asyncio.sleep(AGAIN_AFTER)
 
     async def _own(self, epoch: int) -> bool:
-        self._cluster.follower.stop(self)
+        self._shard.follower.stop(self)
         if self._is is not None and self._is[0] == "owner":
             self._close_feed()  # it lost the feed and has it again, so quickly that nobody else was heard of
         await self._read(needed=False)
@@ -212,7 +217,7 @@ class Tenure:
         self.upstream.follow(self.ring.newest)
         if past.words is not None:
             self.told(past.words)
-        self._cluster.follower.follow(self, after=self.upstream.cursor, told=past.told)
+        self._shard.follower.follow(self, after=self.upstream.cursor, told=past.told)
         return True
 
     async def _read(self, *, needed: bool) -> Past | None:
@@ -222,7 +227,7 @@ class Tenure:
         if book and not needed:
             return NOTHING  # its newest state is the venue's
         try:
-            past = await self._cluster.store.load(self.place, after=after)
+            past = await self._shard.store.load(self.place, after=after)
         except Away as error:
             log.warning("past_unknown", extra={"place": self.place.events, "error": str(error)})
             return None

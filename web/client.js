@@ -1,30 +1,29 @@
 /**
  * A client of market-gateway: what it offers is in client.d.ts, what it speaks in docs/protocol.md.
  *
- * A `Subscription` is what one watcher holds. A `Core` has the connection (`Link`) and for each topic a `Stream`: what is
- * known of it, and who watches. Only plain objects pass between core and subscription, so that a core may live in a
- * worker (worker.js): then `Port` stands for it.
+ * A `Subscription` is what one watcher holds. A `Core` has the connection (`Link`) and a `Stream` for each topic. Between
+ * the two only plain objects pass, so that a core may live in a worker (worker.js): then `Port` stands for it.
  */
 
 /** @import * as Api from "./client.d.ts" */
-/** @import { Channel, Connecting, Facts, Frame, Join, Level, Listen, Reader, Tell, Update, Watcher } from "./internals.d.ts" */
+/** @import { Channel, Facts, Frame, Join, Level, Listen, Reader, Tell, Update, Watcher } from "./internals.d.ts" */
 
 // Milliseconds.
 const HIDDEN_AFTER = 10_000;
 const TICK = 1_000;
-const SLEPT = 10_000; // between two ticks: the machine slept, or the page was frozen
+const SLEPT = 10_000; // between two ticks: somebody did
 const PING_EVERY = 15_000;
 const ANSWER_WITHIN = 5_000;
 const OPEN_WITHIN = 10_000;
 const HEARTBEAT = 15_000; // until the gateway has said its own
-const FIRST_PAUSE = 1_000; // at the most, as are all: a random part of it
+const FIRST_PAUSE = 1_000; // at the most: a random part of it
 const LONGEST_PAUSE = 30_000;
-const STEADY = 10_000; // a connection that lasted so long was no failed attempt
+const STEADY = 10_000; // what lasted so long was no failed attempt
 const ASK_AGAIN = 1_500; // for a snapshot: the gateway gives one a second
 
 const REWIND = { trades: 0, orderbook: 0, ohlcv: 300 };
 const BATCH = 100;
-const ROWS_HELD = 10_000; // trades for a consumer that is slower than they come
+const ROWS_HELD = 10_000; // trades for a slow consumer; ids we had
 const CANDLES_HELD = 20_000;
 const CHECKSUM_LEVELS = 10;
 const STALE_RESUMES = ["partial", "lost", "epochChanged", "ahead"];
@@ -38,8 +37,6 @@ export function connect(url, options = {}) {
 }
 
 export class GatewayError extends Error {
-  code = "";
-  retryable = false;
   /** @param {Frame} body */
   constructor(body) {
     super(body.message);
@@ -173,7 +170,7 @@ class Gateway extends Emitter {
   }
 }
 
-// -- what a watcher holds ---------------------------------------------------------------------------------------------
+// -- what a watcher holds
 
 /** @implements {Api.Subscription<any>} */
 class Subscription extends Emitter {
@@ -306,12 +303,12 @@ class Subscription extends Emitter {
   }
 }
 
-// -- one topic --------------------------------------------------------------------------------------------------------
+// -- one topic
 
 class Stream {
   /** @type {Set<Watcher>} */
   watchers = new Set();
-  /** @type {Link | null} whose frames count: of books only the newest connection's */
+  /** @type {Link | null} whose books count */
   link = null;
   asked = false; // and not answered yet
   state = "connecting";
@@ -320,10 +317,13 @@ class Stream {
   brokenAt = 0; // when a whole book was asked for; 0: it is sound
   /** @type {Update | null} */
   current = null;
-  /** @type {string | null} where what was declared missing ends: at the next frame, or before it */
+  /** @type {string | null} where a declared loss ends: at the next frame, or before it */
   #covered = null;
   /** @type {Api.Trade[]} the newest, for who comes later */
   #kept = [];
+  #seen = new Set(); // ids of the newest
+  #newest = 0;
+  #floor = 0; // what is older is of an epoch before
   #book = new Book();
 
   /** @param {Watcher} watcher who is the first */
@@ -364,7 +364,7 @@ class Stream {
   }
 
   /**
-   * Data, or a gap that is an event of the feed. False: a whole book is needed.
+   * Data, or a gap of the feed. False: a whole book is needed.
    * @param {Frame} frame @param {(gap: Frame) => void} lost told of what is missing
    */
   take(frame, lost) {
@@ -384,8 +384,11 @@ class Stream {
       this.cursor = frame.cursor;
       lost(frame);
     } else if (this.channel === "trades") {
-      this.#kept = this.rewind ? this.#kept.concat(frame.data).slice(-this.rewind) : [];
-      this.#publish(frame, { value: frame.data });
+      if (!known || steps === Infinity) this.#floor = this.#newest;
+      const value = this.#unseen(frame.data);
+      this.#kept = this.rewind ? this.#kept.concat(value).slice(-this.rewind) : [];
+      if (value.length) this.#publish(frame, { value });
+      else this.cursor = frame.cursor;
     } else {
       const changed = candles(frame);
       const series = this.current?.value ?? [];
@@ -396,7 +399,16 @@ class Stream {
     return true;
   }
 
-  /** A loss of this client alone, which has no place among the feed's events. @param {Frame} frame */
+  /** A new epoch may begin with trades that we had, or older ones. @param {Api.Trade[]} trades */
+  #unseen(trades) {
+    const fresh = trades.filter(({ id, timestamp }) => timestamp >= this.#floor && !this.#seen.has(id));
+    for (const { id } of fresh) this.#seen.add(id);
+    for (const id of this.#seen) if (this.#seen.size > ROWS_HELD) this.#seen.delete(id);
+    this.#newest = fresh.at(-1)?.timestamp ?? this.#newest;
+    return fresh;
+  }
+
+  /** A loss of this client alone. @param {Frame} frame */
   skip(frame) {
     this.#covered = frame.to.cursor;
   }
@@ -452,11 +464,7 @@ class Book {
   }
 }
 
-/**
- * Absolute amounts into one side, best first; 0 removes.
- * @param {Level[]} side @param {[string, string][]} changes @param {1 | -1} up 1: the lowest price is best
- * @param {number} levels
- */
+/** 0 removes. @param {Level[]} side @param {[string, string][]} changes @param {number} up @param {number} levels */
 function change(side, changes, up, levels) {
   for (const text of changes) {
     const /** @type {[number, number]} */ pair = [Number(text[0]), Number(text[1])];
@@ -472,7 +480,7 @@ function change(side, changes, up, levels) {
   if (side.length > levels) side.length = levels;
 }
 
-// -- the connection ---------------------------------------------------------------------------------------------------
+// -- the connection
 
 /** One websocket: what was asked on it, and what it carries. */
 class Link {
@@ -550,7 +558,7 @@ export class Core {
   #wanted = new Set();
   /** @type {Link | null} */
   #link = null;
-  /** @type {Link | null} takes the other's place, which is about to end */
+  /** @type {Link | null} is to take over */
   #next = null;
   #attempt = 0;
   #paused = false;
@@ -603,7 +611,7 @@ export class Core {
   }
 
   close() {
-    this.#finish("closed by this client");
+    this.#finish("closed");
   }
 
   // -- topics
@@ -784,7 +792,7 @@ export class Core {
   async #begin(use) {
     const { token, client, WebSocket: given } = this.#options;
     const Socket = /** @type {any} */ (given ?? globalThis.WebSocket);
-    if (!Socket) throw new Error("no WebSocket here: give one in options, such as of the package ws");
+    if (!Socket) throw new Error("no WebSocket here: give one in options");
     const hello = { op: "hello", client, token: typeof token === "function" ? await token() : token };
     if (this.facts.status === "closed") return;
     const socket = new Socket(this.#url);
@@ -813,7 +821,7 @@ export class Core {
     this.#begin((link) => (this.#next = link)).catch(() => {}); // then it ends as any other
   }
 
-  /** The next connection takes the other's place as soon as it has all topics. */
+  /** The next connection takes over as soon as it has all topics. */
   #promote() {
     if (!this.#next?.open || this.#next.asked.size) return;
     const old = this.#link;
@@ -906,7 +914,7 @@ export class Core {
     link.ping();
   }
 
-  /** Nobody knows what has become of the connection: ask, or try again at once. */
+  /** Nobody knows what became of the connection: ask, or try at once. */
   #slept() {
     if (this.#link?.open) this.#probe(this.#link);
     else if (this.#retry) {
@@ -975,7 +983,7 @@ class Port {
   #release = () => {};
 }
 
-// -- small words ------------------------------------------------------------------------------------------------------
+// -- small words
 
 /** @param {string | URL} url */
 function address(url) {

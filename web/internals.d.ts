@@ -5,7 +5,6 @@ export type Channel = "trades" | "orderbook" | "ohlcv";
 export type Frame = Record<string, any>;
 export type Tell = (type: string, event: any) => void;
 export type Listen = (type: string, listener: (event: any) => void) => () => void;
-export type Connecting = (url: string, options: Api.Options, tell: Tell) => void;
 
 export interface Update extends Api.Update {
   value: any;

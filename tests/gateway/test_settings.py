@@ -267,6 +267,9 @@ def test_every_variable_is_listed() -> None:
         "unix:///run/redis.sock",
         "redis+sentinel://one:26379,two:26380/ours/3",
         "redis+sentinel://user:p%40ss@one/ours",
+        "redis+cluster://user:p%40ss@one:6379,two:6380",
+        "rediss+cluster://one/0?ssl_cert_reqs=none",
+        "redis+cluster://[::1]:6379,two",
     ],
 )
 def test_an_address_of_a_redis_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
@@ -284,6 +287,10 @@ def test_an_address_of_a_redis_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch
         ("redis+sentinel://host", "is no address"),
         ("redis+sentinel://one,,two/ours", "is no address"),
         ("redis+sentinel://one/ours/first", "is no address"),
+        ("redis+cluster://host:port", "is no address"),
+        ("redis+cluster://one,,two", "is no address"),
+        ("redis+cluster://one/1", "is no address"),
+        ("redis+cluster://one?db=x", "is no address"),
     ],
 )
 def test_what_is_no_address_of_a_redis_is_refused_and_no_password_is_shown(

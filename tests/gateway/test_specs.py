@@ -9,8 +9,11 @@ from jsonschema import Draft7Validator, Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
+from starlette.testclient import TestClient
 
 from gateway import app, commands, rest, shapes, specs
+from gateway.examples import FRAMES
+from gateway.http import REFUSALS
 from gateway.replies import CLOSES, STATUSES
 from gateway.settings import LimitSettings, Settings
 from topics.key import Cursor
@@ -62,12 +65,23 @@ def test_every_way_in_is_described_and_nothing_else_is() -> None:
 def test_every_code_has_its_status() -> None:
     responses = OPENAPI["paths"]["/v1/fetchTrades"]["post"]["responses"]
     told = {
-        code: int(status)
+        (code, int(status))
         for status, one in responses.items()
         if status != "200"
         for code in one["description"].split(", ")
     }
-    assert told == STATUSES
+    at_the_door = {("SERVER_BUSY" if status == 503 else "VALIDATION_ERROR", status) for status in REFUSALS}
+    assert told == set(STATUSES.items()) | at_the_door
+
+
+def test_no_code_is_known_but_those_that_are_sent() -> None:
+    schemas = {**OPENAPI["components"]["schemas"], **STREAM["components"]["schemas"]}
+    assert schemas["RestError"]["properties"]["code"]["enum"] == list(STATUSES)
+    assert set(schemas["ErrorFrame"]["properties"]["code"]["enum"]) == {
+        *STATUSES,
+        "NOT_SUBSCRIBED",
+        "SUBSCRIPTION_LIMIT",
+    }
 
 
 def test_every_header_that_pages_may_read_is_described() -> None:
@@ -102,6 +116,26 @@ def test_the_example_of_a_command_is_one(model: type) -> None:
     assert problems(STREAM, model.__name__, example) == []
 
 
+@pytest.mark.parametrize("model", shapes.FRAMES, ids=lambda one: one.__name__)
+def test_the_example_of_a_frame_is_one(model: type[shapes.Shape]) -> None:
+    text = json.dumps(FRAMES[model])
+    model.model_validate_json(text)
+    assert problems(STREAM, model.__name__, json.loads(text)) == []
+
+
+def test_every_frame_says_what_it_is() -> None:
+    assert [model for model in shapes.FRAMES if not model.__doc__] == []
+
+
+def test_the_documents_are_not_sent_again_to_who_has_them() -> None:
+    http = TestClient(app.App(Settings.model_construct()).http)
+    for path in ("/openapi.json", "/asyncapi.json"):
+        first = http.get(path)
+        again = http.get(path, headers={"If-None-Match": first.headers["etag"]})
+        assert (first.status_code, again.status_code, again.content) == (200, 304, b"")
+        assert http.get(path, headers={"Host": "other.example"}).headers["etag"] != first.headers["etag"]
+
+
 @pytest.mark.parametrize(
     ("model", "body"),
     [
@@ -118,10 +152,10 @@ def test_what_is_refused_is_none_by_the_documents_either(model: type, body: dict
 
 
 def test_what_may_be_missing_is_not_said_to_be_null() -> None:
-    assert problems(STREAM, "ErrorFrame", {"type": "error", "code": "X", "message": "x", "retryable": False}) == []
-    assert problems(
-        STREAM, "ErrorFrame", {"type": "error", "code": "X", "message": "x", "retryable": False, "id": None}
-    )
+    error = {"type": "error", "code": "INTERNAL", "message": "x", "retryable": False}
+    assert problems(STREAM, "ErrorFrame", error) == []
+    assert problems(STREAM, "ErrorFrame", {**error, "id": None})
+    assert problems(STREAM, "ErrorFrame", {**error, "code": "X"})
 
 
 def test_a_warning_is_as_it_is_written() -> None:

@@ -7,9 +7,11 @@ from typing import Any
 import httpx2
 import pytest
 from jsonschema import Draft202012Validator
+from pydantic import TypeAdapter
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
+from gateway import shapes
 from tests.system import processes
 from tests.system.processes import Client
 from tests.system.switchboard import Switchboard
@@ -18,12 +20,19 @@ BTC = {"exchange": "binance", "symbol": "BTC/USDT:USDT"}
 TRADES = {"channel": "trades", **BTC}
 QUIET = {"channel": "trades", "exchange": "bybit", "symbol": "BTC/USDC:USDC"}
 DELTA = {"channel": "orderbook", **BTC, "params": {"levels": 5, "mode": "delta"}}
+MODELS = {f"frame-{model.__name__}": model for model in shapes.FRAMES}
+ROWS: dict[str, TypeAdapter[Any]] = {
+    "/v1/fetchMarkets": TypeAdapter(shapes.Markets),
+    "/v1/fetchTrades": TypeAdapter(list[shapes.Trade]),
+    "/v1/fetchOHLCV": TypeAdapter(list[shapes.Ohlcv]),
+    "/v1/fetchOrderBook": TypeAdapter(shapes.OrderBook),
+}
 UNSEEN = {"frame-Lagged"}  # needs a client that does not read; its shape is checked beside what writes it
 
 
 @pytest.fixture(scope="module")
 def own(simulator_url: str) -> Iterator[str]:
-    with processes.gateway(simulator_url, limits__heartbeat="1", limits__drain="1") as url:
+    with processes.gateway(simulator_url, limits__heartbeat="1", limits__drain="1", limits__request_burst="200") as url:
         yield url
 
 
@@ -57,6 +66,20 @@ async def test_every_answer_is_as_described(asked: httpx2.AsyncClient) -> None:
             pointer = f"#/paths/{escaped}/{method}/responses/200/content/application~1json/schema"
             errors = list(validators(document, {"it": pointer})["it"].iter_errors(answer.json()))
             assert errors == [], (path, errors[0].message, list(errors[0].absolute_path))
+
+
+async def test_the_rows_of_every_exchange_and_market_are_as_described(asked: httpx2.AsyncClient) -> None:
+    for offer in (await asked.get("/v1/capabilities")).json()["exchanges"]:
+        choice = offer["channels"]["trades"]["markets"]
+        for value in choice["values"]:
+            about = {"exchange": offer["exchange"], "params": {choice["param"]: value}}
+            markets = (await asked.post("/v1/fetchMarkets", json={**about, "includeInactive": True})).json()
+            ROWS["/v1/fetchMarkets"].validate_json(json.dumps(markets))
+            symbol = next(market["symbol"] for market in markets["markets"] if market["active"])
+            for path in ("/v1/fetchTrades", "/v1/fetchOHLCV", "/v1/fetchOrderBook"):
+                answer = await asked.post(path, json={**about, "symbol": symbol})
+                assert answer.status_code == 200, (path, about, answer.text)
+                ROWS[path].validate_json(answer.content)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +118,7 @@ async def test_every_frame_is_as_described_and_every_description_is_of_one_that_
         for text in (*base.frames, *client.frames):
             fitting = {name for name, frame in frames.items() if frame.is_valid(json.loads(text))}
             assert len(fitting) == 1, (fitting, text[:500])
+            MODELS[min(fitting)].model_validate_json(text)
             seen |= fitting
         assert set(frames) - seen == UNSEEN
 
@@ -103,6 +127,7 @@ async def session(client: Client, switchboard: Switchboard) -> None:
     """Something of everything."""
     await client.send(op="hello", id=1)
     await client.send(op="ping", id=2, t=1)
+    await client.send(op="ping", id=2)  # then t is null
     await client.send(
         op="subscribe", id="b", topics=[TRADES, DELTA, {"channel": "ohlcv", **BTC, "rewind": 5}, {"channel": "ohlcv"}]
     )

@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any
 
 from exchanges.venue import Channel
+from tests.redis_cluster import RedisCluster
 from tests.redis_server import RedisServer
 from tests.topics.reader import Reader
 from tests.topics.scripted_venue import (
@@ -17,8 +18,9 @@ from tests.topics.scripted_venue import (
     exchange,
     trades,
 )
-from topics.cluster import Cluster
+from topics.cluster import Cluster, Shard
 from topics.manager import Manager
+from topics.place import Place
 from topics.upstream import Upstream
 
 PATIENCE = 3.0
@@ -37,6 +39,12 @@ class Node:
         """It has a feed of its own."""
         return bool(self.pool.listeners)
 
+    @property
+    def shard(self) -> Shard:
+        """The one, of a Redis that is one server."""
+        (only,) = self.cluster.shards
+        return only
+
     def start(self, channel: Channel = "trades") -> Upstream:
         return self.manager.start(*self.manager.resolve(channel, None, SYMBOL, {}))
 
@@ -52,26 +60,35 @@ class Node:
 
     def kill(self) -> None:
         """It does nothing any more, and says no goodbye."""
-        for task in self.cluster._tasks:
-            task.cancel()
-        for task in self.cluster.follower._readers.values():
+        shards = self.cluster.shards
+        readers = [task for shard in shards for task in shard.follower._readers.values()]
+        for task in [*self.cluster._tasks, *(task for shard in shards for task in shard._tasks), *readers]:
             task.cancel()
 
     def say(self, first: int, last: int | None = None) -> None:
         """The venue sends trades; it tells of them by REST, too."""
         said = trades(first, last or first)
         self.venue.trades += [one for one in said if one not in self.venue.trades]
-        (listener,) = self.pool.listeners.values()
-        listener.on_events(said, EPOCH_MS)
+        self.pool.listeners[self.start().stream.name].on_events(said, EPOCH_MS)
 
-    async def go_live(self) -> None:
-        await until(lambda: self.runs)
-        (listener,) = self.pool.listeners.values()
+    async def go_live(self, channel: Channel | None = None) -> None:
+        """The only feed that it runs, or that of a channel."""
+        name = None if channel is None else self.start(channel).stream.name
+        await until(lambda: self.runs if name is None else name in self.pool.listeners)
+        (listener,) = self.pool.listeners.values() if name is None else [self.pool.listeners[name]]
         listener.on_state("live", "")
+
+    def place(self, channel: Channel = "trades") -> Place:
+        """Of a feed that it has."""
+        (tenure,) = (one.tenure for one in self.manager._running.values() if one.upstream.stream.channel == channel)
+        assert tenure is not None
+        return tenure.place
 
 
 @asynccontextmanager
-async def nodes(server: RedisServer, number: int = 2, *, lease: float = LEASE) -> AsyncIterator[list[Node]]:
+async def nodes(
+    server: RedisServer | RedisCluster, number: int = 2, *, lease: float = LEASE
+) -> AsyncIterator[list[Node]]:
     clock = count(EPOCH_MS)
     async with AsyncExitStack() as stack:
         started, venue = [], ScriptedVenue()
@@ -107,7 +124,7 @@ async def until_so(condition: Callable[[], Awaitable[object]]) -> None:
 async def owned_by(owner: Node, channel: Channel = "trades") -> Reader:
     """A client of ``owner``, whose feed is live."""
     reader = await owner.join(channel)
-    await owner.go_live()
+    await owner.go_live(channel)
     await until(lambda: owner.start(channel).live)
     return reader
 

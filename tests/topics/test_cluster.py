@@ -158,12 +158,12 @@ async def test_who_comes_while_a_new_owner_begins_is_not_told_how_the_one_before
         (running,) = a.manager._running.values()
         assert running.tenure is not None
         place = running.tenure.place
-        await until(lambda: not a.cluster.leases._told)
+        await until(lambda: not a.shard.leases._told)
         a.kill()
         await redis.delete(place.lease)  # it has ended
         await b.join()
         await until(lambda: b.runs)
-        await until(lambda: not b.cluster.leases._told)
+        await until(lambda: not b.shard.leases._told)
         await c.join()
         await until(lambda: c.start().following)
 
@@ -230,7 +230,7 @@ async def test_a_feed_that_is_lost_as_it_ends_is_not_claimed_again(server: Redis
         running.tenure.held("another")
         await asyncio.gather(*a.manager._tasks)
 
-        assert running.tenure not in a.cluster.leases._due
+        assert running.tenure not in a.shard.leases._due
 
 
 async def test_an_owner_that_dies_is_followed_by_another_when_its_lease_ends(server: RedisServer) -> None:
@@ -280,11 +280,11 @@ async def test_an_owner_that_was_frozen_writes_nothing_and_follows_who_took_over
         await until(lambda: at_heir.ids == [1])
         (running,) = a.manager._running.values()
         assert running.tenure is not None
-        a.cluster.leases._due[running.tenure] = float("inf")  # as if it did not run
+        a.shard.leases._due[running.tenure] = float("inf")  # as if it did not run
         await until(lambda: b.runs)
         await b.go_live()
         a.say(2)  # what it had in its buffers
-        a.cluster.leases.hurry(running.tenure)
+        a.shard.leases.hurry(running.tenure)
         await until(lambda: a.start().following)
         b.say(2, 3)
         await until(lambda: at_frozen.ids[-1] == 3)
@@ -294,7 +294,7 @@ async def test_an_owner_that_was_frozen_writes_nothing_and_follows_who_took_over
         assert gaps(at_frozen)[-1][0] == "EPOCH_CHANGED"
         cursors = [Cursor.parse(m["cursor"]) for m in at_frozen.messages if "cursor" in m]
         assert cursors == sorted(cursors)
-        written = (await b.cluster.store.load(running.tenure.place)).entries
+        written = (await b.shard.store.load(running.tenure.place)).entries
         epochs = [entry.cursor.epoch for entry in written]
         assert epochs == sorted(epochs)
         assert sum(b'"id":"2"' in entry.payload for entry in written) == 1  # of the heir alone
@@ -306,8 +306,8 @@ async def test_a_failure_of_ours_ends_neither_the_keeping_nor_the_leases_nor_the
     async with nodes(server, lease=5.0) as (a, b):
         await owned_by(a)
         at_follower = await followed_by(b)
-        (reader,) = b.cluster.follower._readers
-        for stumbling, name in ((a.cluster.store, "_try"), (a.cluster.leases, "_try"), (reader, "_ask")):
+        (reader,) = b.shard.follower._readers
+        for stumbling, name in ((a.shard.store, "_try"), (a.shard.leases, "_try"), (reader, "_ask")):
             stumble(stumbling, name)
         a.say(1)
         await until(lambda: at_follower.ids == [1])

@@ -34,7 +34,7 @@ async def test_while_redis_is_away_the_owner_goes_on_and_followers_say_so(server
         await until(lambda: at_follower.ids == [1])
         (server.kill if how == "killed" else server.freeze)()
         await until(lambda: states(at_follower)[-1:] == ["stale"])
-        await until(lambda: a.cluster.store.problem is not None)
+        await until(lambda: a.cluster.problem is not None)
         a.say(2)
         await until(lambda: at_owner.ids == [1, 2])
         (server.start if how == "killed" else server.thaw)()
@@ -55,7 +55,7 @@ async def test_what_could_not_be_kept_is_said(server: RedisServer) -> None:
         a.say(1)
         await until(lambda: at_follower.ids == [1])
         server.kill()
-        await until(lambda: a.cluster.store.problem is not None)
+        await until(lambda: a.cluster.problem is not None)
         (running,) = a.manager._running.values()
         assert running.tenure is not None
         for number in range(2, 6):
@@ -72,7 +72,7 @@ async def test_what_could_not_be_kept_is_said(server: RedisServer) -> None:
 async def test_a_feed_that_two_nodes_began_alone_is_one_again_and_no_cursor_falls(server: RedisServer) -> None:
     async with nodes(server) as (a, b):
         server.kill()
-        await until(lambda: a.cluster.store.problem is not None and b.cluster.store.problem is not None)
+        await until(lambda: a.cluster.problem is not None and b.cluster.problem is not None)
         readers = [await owned_by(a), await owned_by(b)]
         a.say(1)
         b.say(1)
@@ -117,7 +117,7 @@ async def test_a_feed_begun_alone_by_a_clock_that_is_behind_goes_on_above_all_th
         later = EPOCH_MS + 10**9
         await redis.set(place.epoch, later)
         server.freeze()
-        await until(lambda: a.cluster.store.problem not in (None, UNKNOWN))
+        await until(lambda: a.cluster.problem not in (None, UNKNOWN))
         reader = await owned_by(a)
         a.say(1)
         await until(lambda: reader.ids == [1])
@@ -128,7 +128,7 @@ async def test_a_feed_begun_alone_by_a_clock_that_is_behind_goes_on_above_all_th
         await until(lambda: reader.ids == [1, 2])
 
         async def kept() -> bool:
-            entries = (await a.cluster.store.load(place)).entries
+            entries = (await a.shard.store.load(place)).entries
             return bool(entries) and entries[-1].cursor == a.start().cursor
 
         await until_so(kept)

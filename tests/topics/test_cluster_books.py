@@ -139,7 +139,7 @@ async def test_a_book_whose_place_is_lost_is_not_live_before_a_whole_one_has_com
         await redis.xtrim((await redis.keys("*:events"))[0], maxlen=0, approximate=False)
         book.move()
         await until(lambda: states(at_follower)[-1:] == ["resyncing"])
-        await until(lambda: len(b.cluster.follower))  # it has read all that is kept, and goes on
+        await until(lambda: len(b.shard.follower))  # it has read all that is kept, and goes on
         between = b.start("orderbook").state
         book.begin()
         await until(lambda: states(at_follower)[-1:] == ["live"])

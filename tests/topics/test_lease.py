@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from tests.redis_server import RedisServer, binaries
+from tests.topics.claimant import Feed, place
 from topics.lease import OWNERS_FIRST, RENEW_AFTER, SOONEST, STATES_KEPT, SURE_FOR, WORDS_KEPT, Leases
 from topics.place import Place
 
@@ -45,37 +46,6 @@ class Clock:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-def place(number: int = 0) -> Place:
-    return Place(*(f"{{feed {number}}}:{name}" for name in Place._fields))
-
-
-class Feed:
-    """Implements ``lease.Claimant``."""
-
-    def __init__(self, where: Place | None = None, *, epoch: int = 0) -> None:
-        self.place, self.epoch = where or place(), epoch
-        self.said: list[Any] = []  # by the leases
-        self.until = self.followed = None
-
-    def owned(self, epoch: int, *, until: float, followed: bool) -> None:
-        self.epoch, self.until, self.followed = epoch, until, followed
-        self.said.append(epoch)
-
-    def held(self, owner: str) -> None:
-        self.epoch = 0
-        self.said.append(owner)
-
-    def away(self) -> None:
-        self.said.append("away")
-
-    def untold(self) -> None:
-        self.said.append("untold")
-
-    @property
-    def answers(self) -> list[Any]:
-        return [word for word in self.said if word != "untold"]
 
 
 Node = Callable[..., Leases]
@@ -561,6 +531,80 @@ class Faulty(Feed):
 
     def owned(self, epoch: int, *, until: float, followed: bool) -> None:
         raise ValueError("our bug")
+
+
+# -- a feed whose slot has moved ---------------------------------------------------------------------------------------
+
+
+async def test_a_claim_goes_on_at_another_server_as_the_same_holders(
+    redis: Redis, shared: RedisServer, me: Leases, node: Node
+) -> None:
+    there, staying, moving = node(shared, "there"), Feed(place(1)), Feed(place(2))
+    await claim(me, staying)
+    await claim(me, moving)
+    holder = await redis.get(moving.place.lease)
+    said = len(moving.said)
+    there.take_over(me.part_with(lambda where: where == staying.place))
+    asked = moving.said[said:]
+    await a_round(there)
+
+    assert (list(me._due), list(there._due)) == ([staying], [moving])
+    assert (asked, moving.answers) == (["untold"], [NOW, NOW])  # how it is it says there
+    assert await redis.get(moving.place.lease) == holder
+
+
+async def test_a_claim_that_is_answered_after_its_feed_has_moved_is_not_given_up(
+    redis: Redis, shared: RedisServer, me: Leases, node: Node
+) -> None:
+    there, feed = node(shared, "there"), Feed()
+    me.join(feed)
+    asked = asyncio.create_task(a_round(me))
+    await asyncio.sleep(0)  # it is being asked
+    there.take_over(me.part_with(lambda where: False))
+    await asked
+    await a_round(me)
+    await a_round(there)
+
+    assert me._released == []
+    assert (feed.answers, await redis.exists(feed.place.lease)) == ([NOW], 1)
+
+
+async def test_what_was_being_said_of_a_feed_that_moves_is_not_said_after_what_is_newer(
+    server: RedisServer, node: Node
+) -> None:
+    me, there, feed, gone = node(server), node(server, "there"), Feed(place(1), epoch=NOW), Feed(place(2), epoch=NOW)
+    for one in (feed, gone):
+        me.join(one)
+        me.tell(one, b"old")
+    me.leave(gone)
+    server.freeze()
+    asked = asyncio.create_task(a_round(me))
+    await asyncio.sleep(0)  # it is being said
+    there.take_over(me.part_with(lambda where: False))
+    server.kill()
+    await asked
+    there.take_over(me.part_with(lambda where: False))
+
+    assert [where for where, _ in there._told] == [gone.place]  # its last words
+    assert [where for where, _ in there._released] == [gone.place]
+
+
+async def test_where_a_server_did_not_answer_owners_come_first_at_the_one_that_has_its_slots(
+    redis: Redis, shared: RedisServer, server: RedisServer, node: Node, clock: Clock
+) -> None:
+    lost, there, follower, owner = node(server), node(shared), Feed(), Feed(epoch=NOW)
+    lost.join(follower)
+    server.kill()
+    await a_round(lost)
+    there.take_over(lost.part_with(lambda where: False))
+    await a_round(there)
+    vacant = await redis.exists(follower.place.lease) == 0
+    await claim(node(shared, "owner"), owner)
+    clock.now += OWNERS_FIRST * TTL
+    await a_round(there)
+
+    assert vacant
+    assert follower.answers == ["away", "owner"]
 
 
 async def test_a_feed_that_fails_does_not_end_the_leases_of_the_others(

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.topics.scripted_venue import ScriptedVenue, instrument, topic_key
-from topics.place import connect, place_of
+from topics.place import Place, connect, place_of, slot_of
 
 VENUE = ScriptedVenue()
 
@@ -17,6 +17,12 @@ def test_all_keys_of_a_feed_have_the_same_text_in_braces_and_so_one_slot() -> No
     assert {key[: key.index("}") + 1] for key in place} == {
         "market-gateway:{scripted/trades/BTC/USDT:USDT/BTCUSDT@trades}"
     }
+
+
+def test_the_slot_of_a_feed_is_that_of_the_text_in_braces() -> None:
+    place = Place(*(f"anything:{{123456789}}:{name}" for name in Place._fields))
+
+    assert slot_of(place) == 0x31C3  # the example of the cluster specification
 
 
 def test_all_depths_of_a_book_are_kept_in_one_place_and_other_streams_in_others() -> None:

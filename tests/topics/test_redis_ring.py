@@ -1,9 +1,8 @@
 """Rings with a copy in a real server: what one process keeps another goes on with, and what an outage costs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from math import inf
 from typing import Any
 
 import orjson
@@ -14,6 +13,7 @@ from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from tests.redis_server import RedisServer, binaries, redis_server, sentinel
+from tests.topics.kept_rings import LATER, PLACE, Reborn, inherited, kept, ring_of, until
 from tests.topics.ring_contract import EPOCH, MakeRing, RingContract, event, filled, row
 from tests.topics.scripted_venue import (
     EPOCH_MS,
@@ -21,24 +21,17 @@ from tests.topics.scripted_venue import (
     ScriptedPool,
     ScriptedVenue,
     exchange,
-    instrument,
-    topic_key,
     trade,
 )
-from topics import store as store_module
 from topics.cluster import Cluster
+from topics.kept import KEPT_FOR_MS, Past
 from topics.key import Cursor
 from topics.manager import Manager
 from topics.place import Place, place_of
 from topics.redis_ring import RedisRing
 from topics.ring import Entry, Ring, RingBudget, Row
-from topics.store import Away, Past, Store
+from topics.store import Away, Store
 from topics.wire import trade_row
-
-VENUE = ScriptedVenue()
-PLACE = place_of(topic_key("trades"), VENUE.stream("trades", instrument(), {}))
-PATIENCE = 5.0
-LATER = EPOCH + 1_000
 
 pytestmark = pytest.mark.skipif(not binaries(), reason="there is neither redis-server nor valkey-server")
 
@@ -70,25 +63,6 @@ async def redis(server: RedisServer) -> AsyncIterator[Redis]:
         yield redis
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110  # another process's state has no event
-            await asyncio.sleep(0.005)
-
-
-async def kept(ring: RedisRing) -> None:
-    """Until nothing is lacking."""
-    await until(lambda: ring.lacking(1) is None)
-
-
-def ring_of(store: Store, place: Place = PLACE, *, epoch: int = EPOCH, **bounds: int) -> RedisRing:
-    """Of the feed's owner."""
-    ring = RedisRing(RingBudget(), store, place, **bounds)
-    ring.own(epoch)
-    ring.write_until(inf)
-    return ring
-
-
 async def kept_ring(store: Store, last: int) -> RedisRing:
     """With events 1 to ``last``, all of them in Redis."""
     ring = ring_of(store)
@@ -97,47 +71,11 @@ async def kept_ring(store: Store, last: int) -> RedisRing:
     return ring
 
 
-async def inherited(store: Store, place: Place = PLACE, *, epoch: int = EPOCH + 1, **bounds: int) -> RedisRing:
-    """The ring of a process that comes after."""
-    ring = ring_of(store, place, epoch=epoch, **bounds)
-    ring.begin_with(await store.load(place))
-    return ring
-
-
 def metric(name: str, **labels: str) -> float:
     return REGISTRY.get_sample_value(f"gateway_redis_{name}", labels) or 0.0
 
 
 # -- the contract ------------------------------------------------------------------------------------------------------
-
-
-class Reborn:
-    """Implements ``Ring``: whatever is read is read by another process, after the first has ended."""
-
-    def __init__(self, store: Store, place: Place, bounds: dict[str, int]) -> None:
-        self._ring = ring_of(store, place, epoch=LATER, **bounds)
-        self._read: Callable[[], Awaitable[RedisRing]] = lambda: inherited(store, place, **bounds)
-        self._closed = False
-
-    def append(self, cursor: Cursor, payload: bytes, unseen: bool = False, rows: Any = ()) -> None:
-        self._ring.append(cursor, payload, unseen, rows)
-
-    async def last(self, count: int) -> list[Entry]:
-        return await (await self._heir()).last(count)
-
-    async def since(self, cursor: Cursor, count: int = 1_000) -> list[Entry] | None:
-        return await (await self._heir()).since(cursor, count)
-
-    async def rows(self, count: int) -> list[Row]:
-        return await (await self._heir()).rows(count)
-
-    def close(self) -> None:
-        self._closed = True
-        self._ring.close()
-
-    async def _heir(self) -> RedisRing:
-        await kept(self._ring)
-        return self._ring if self._closed else await self._read()
 
 
 @pytest.mark.parametrize("which", ["own", "reborn"])
@@ -192,7 +130,7 @@ async def test_each_event_is_stored_once_and_under_its_cursor(shared: RedisServe
     assert stream == [(b"%d-%d" % (EPOCH, seq), {b"d": b'{"seq":%d}' % seq}) for seq in (1, 2, 3)]
     assert sorted(keys) == [PLACE.epoch.encode(), PLACE.events.encode()]
     assert (int(epoch), lives[0]) == (EPOCH, -1)  # the epoch never expires
-    assert 0 < lives[1] <= store_module.KEPT_FOR_MS
+    assert 0 < lives[1] <= KEPT_FOR_MS
 
 
 async def test_what_memory_drops_goes_there_too(store: Store) -> None:

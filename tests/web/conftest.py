@@ -6,10 +6,15 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
-from tests.web import browser
+from tests.web import browser, node
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _node() -> None:
+    node.needed()
 
 
 @pytest.fixture(scope="module")

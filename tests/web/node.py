@@ -1,51 +1,63 @@
-"""Node and what npm installed for the web part; a test that needs them skips where there is no npm, but not in CI."""
+"""Node.js as the tests of ``web/`` use it. Without one they are skipped, and say so; in CI that is a failure."""
 
 import os
 import shutil
+import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 WEB = Path(__file__).parents[2] / "web"
-MODULES = WEB / "node_modules"
-PATIENCE = 20.0  # seconds any program may take
+PATIENCE = 100.0  # seconds a program may take
+
+
+def what_is_missing() -> str:
+    """What keeps the tests of ``web/`` from running; empty: nothing."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        return "no Node.js here, so web/ is not tested: install Node.js 20 or newer, then npm ci --prefix web"
+    if not (WEB / "node_modules" / "react-test-renderer").is_dir():
+        return "web/node_modules is not what web/package-lock.json names, so web/ is not tested: npm ci --prefix web"
+    return ""
 
 
 def needed() -> None:
-    if shutil.which("node") and MODULES.is_dir():
-        return
-    if os.environ.get("CI"):
-        pytest.fail("npm ci --prefix web has not been run here")
-    pytest.skip("needs Node.js and npm ci --prefix web")
+    """Skip what cannot run here; in CI it has to."""
+    if missing := what_is_missing():
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)
+        pytest.skip(missing)
 
 
-def run(*command: str, cwd: Path = WEB, environment: Mapping[str, str] | None = None) -> str:
-    """What a program prints, which must end well."""
-    done = subprocess.run(
-        command,
-        cwd=cwd,
-        env={**os.environ, **(environment or {})},
-        capture_output=True,
+def started(*words: str, environment: Mapping[str, str] | None = None, folder: Path = WEB) -> subprocess.Popen[str]:
+    """A program that runs on its own, with all it says in one."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("GATEWAY_", "NODE_TEST_"))}
+    return subprocess.Popen(
+        words,
+        cwd=folder,
+        env={**clean, "NO_COLOR": "1", **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
-        check=False,
+        start_new_session=True,
     )
-    assert done.returncode == 0, done.stdout[-6_000:] + done.stderr[-3_000:]
-    return done.stdout
 
 
-def tsc(*arguments: str, cwd: Path = WEB) -> str:
-    return run(str(MODULES / ".bin" / "tsc"), *arguments, cwd=cwd)
+def stop(running: subprocess.Popen[str]) -> None:
+    """End it with all that it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(running.pid, signal.SIGKILL)
+    running.communicate()
 
 
-def linked(folder: Path, names: Sequence[str]) -> None:
-    """Make a folder in which programs may import these, and the client by its name."""
-    (folder / "node_modules").mkdir(parents=True)
-    (folder / "node_modules" / "market-gateway-client").symlink_to(WEB)
-    (folder / "package.json").write_text('{"type":"module"}')
-    for name in names:
-        link = folder / "node_modules" / name
-        link.parent.mkdir(exist_ok=True)
-        link.symlink_to(MODULES / name)
+def output(running: subprocess.Popen[str]) -> str:
+    """What it said, once it has ended well."""
+    try:
+        said, _ = running.communicate(timeout=PATIENCE)
+    except BaseException:
+        stop(running)
+        raise
+    assert running.returncode == 0, said
+    return said

@@ -316,6 +316,14 @@ describe("losses", () => {
     await heard.reaches(2);
   });
 
+  test("trades that a new epoch begins with are not told to who had them, nor older ones", async () => {
+    const { peer, heard, subscription } = await watching();
+    peer.say(trades("1-1", 5, 6), trades("2-1", 3, 4, 5, 6), trades("2-2", 6, 7));
+    await heard.reaches(2);
+    assert.deepEqual(heard.ids, [5, 6, 7]);
+    assert.equal(subscription.cursor, "2-2");
+  });
+
   test("frames of an epoch that is over are passed over", async () => {
     const { peer, heard } = await watching();
     peer.say(trades("2-1", 1), trades("1-9", 2), trades("2-2", 3));
@@ -368,7 +376,7 @@ describe("consumers", () => {
     const { peer, heard, subscription } = await watching();
     const iterator = subscription[Symbol.asyncIterator]();
     const told = event(subscription, "gap");
-    peer.say(trades("1-1", 1, 2, 3), trades("1-2", ...Array(9_999).keys()));
+    peer.say(trades("1-1", 1, 2, 3), trades("1-2", ...Array.from({ length: 9_999 }, (_, at) => at + 10)));
     const { reason, missing } = await told;
     assert.deepEqual([reason, missing], ["CONSUMER_SLOW", 2]);
     await heard.reaches(2);

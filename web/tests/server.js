@@ -108,9 +108,9 @@ function resumed(since) {
   return since ? { resume: { status: "recovered", from: since, to: since, count: 0 } } : {};
 }
 
-/** A frame of trades whose ids are given. */
+/** A frame of trades whose ids are given; so are their times. */
 export function trades(cursor, ...ids) {
-  return data("trades", cursor, ids.map((id) => ({ id: String(id), price: 1, amount: 1 })));
+  return data("trades", cursor, ids.map((id) => ({ id: String(id), timestamp: id, price: 1, amount: 1 })));
 }
 
 export function data(channel, cursor, data, more = {}, params = {}) {

@@ -1,0 +1,271 @@
+"""A stream straight from the venue, by the gateway's own adapters, written as the frames a gateway would send.
+
+It has no cursors, and it fetches no trades that a lost connection cost: what may be missing is declared as a ``gap``.
+Candles are followed, closed and repaired by the gateway's own rules.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from exchanges import registry
+from exchanges.book import OrderBook
+from exchanges.catalogue import CatalogueKeeper
+from exchanges.errors import GatewayError, SubscribeFailed, UnsupportedExchange, UpstreamError
+from exchanges.events import BookDelta, BookSnapshot, Candle, Trade, VoidTrade
+from exchanges.feed import State
+from exchanges.instrument import Instrument
+from exchanges.pool import Pool
+from exchanges.socket import wall_clock_ms
+from exchanges.venue import Channel, Stream, Venue
+from gateway import settings
+from topics.candle_sequence import CandleSequence
+from topics.candle_sequence import State as CandleState
+from topics.key import TopicKey, resolve
+from topics.wire import book_view, trade_row
+
+from . import words
+from .outcome import Ended, NotReached, Refused
+
+FIRST_LIVE = 5.0  # seconds a subscription may take before the past is shown without it
+CHECK_EVERY = 1.0  # second: candles that are over, and repairs
+
+Deliver = Callable[[Mapping[str, Any]], None]
+Events = Sequence[Trade | VoidTrade | Candle]
+
+
+def ending(error: GatewayError) -> Ended:
+    """An error of ours as the end of a run."""
+    kind = NotReached if error.retryable else Refused
+    return kind(words.refusal(error.code, str(error), error.details))
+
+
+class VenueSource:
+    """``rewind``: rows of the past, by REST."""
+
+    def __init__(self, exchange: str, channel: Channel, symbol: str, params: Mapping[str, Any], *, rewind: int) -> None:
+        self._exchange = exchange
+        self._channel = channel
+        self._symbol = symbol
+        self._params = params
+        self._rewind = rewind
+
+    async def run(self, deliver: Deliver) -> None:
+        """Hand over frames until cancelled.
+
+        Raises:
+            NotReached: the venue does not answer to begin with.
+            Refused: there is no such thing, or the venue will not serve it.
+        """
+        try:
+            await self._run(deliver)
+        except GatewayError as error:
+            raise ending(error) from error
+        except settings.SettingsError as error:
+            raise Refused(str(error)) from error
+
+    async def _run(self, deliver: Deliver) -> None:
+        if self._exchange not in registry.VENUES:
+            raise UnsupportedExchange("no such exchange here", field="exchange", supported=sorted(registry.VENUES))
+        addresses = settings.load().venue(self._exchange).model_dump()
+        venue = registry.create(self._exchange, **{k: v for k, v in addresses.items() if k.endswith("_url")})
+        try:
+            keeper = CatalogueKeeper(venue, cache_dir=None)
+            await keeper.refresh()
+            key, instrument = resolve(
+                self._channel,
+                self._symbol,
+                self._params,
+                exchange=venue.name,
+                catalogue=keeper.current(),
+                capabilities=venue.capabilities,
+            )
+            stream = venue.stream(self._channel, instrument, dict(key.params))
+            deliver({"type": "subscribed", "topic": key.topic, "state": "connecting"})
+            writer = WRITERS[self._channel](venue, instrument, key, stream, deliver)
+            pool = Pool(venue.name, venue.capabilities, breaker=venue.breaker)
+            pool.open(stream, writer)
+            try:
+                await writer.follow(self._rewind)
+            finally:
+                await pool.aclose()
+        finally:
+            await venue.close()
+
+
+class Writer:
+    """Writes what a feed says as frames. Implements ``exchanges.feed.Listener``."""
+
+    exact = False  # numbers will do
+
+    def __init__(self, venue: Venue, instrument: Instrument, key: TopicKey, stream: Stream, deliver: Deliver) -> None:
+        self.venue, self.instrument, self.key, self.stream = venue, instrument, key, stream
+        self.deliver = deliver
+        self.lost = False  # the stream was, since its last row
+        self._live = asyncio.Event()
+        self._held: list[tuple[Events, int]] | None = []  # until the past has come; then None
+        self._refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def follow(self, rewind: int) -> None:
+        """The past, what came meanwhile, then what comes; until cancelled or refused."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_LIVE):  # what REST says then reaches what the stream says
+                await self._live.wait()
+        if rewind and not self._refused.done():
+            try:
+                await self.recall(rewind)
+            except UpstreamError as error:
+                self.tell(error)
+        held, self._held = self._held or [], None
+        for events, received_ms in held:
+            self.on_events(events, received_ms)
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_EVERY):
+                    await asyncio.shield(self._refused)
+            try:
+                await self.check()
+            except UpstreamError as error:
+                self.tell(error)
+
+    async def recall(self, rewind: int) -> None:
+        """Send the last so many rows."""
+
+    async def check(self) -> None:
+        """Once a second."""
+
+    def write(self, events: Events, received_ms: int) -> None:
+        raise NotImplementedError
+
+    def send(self, data: Any, *, event_ms: int | None, received_ms: int, **beside: Any) -> None:
+        ts = {"ex": event_ms, "rx": received_ms, "tx": received_ms}
+        self.deliver({"type": self.key.channel, "topic": self.key.topic, "ts": ts, "data": data, **beside})
+
+    def tell(self, error: GatewayError) -> None:
+        self.deliver({"type": "warning", "code": error.code, "message": str(error)})
+
+    def on_events(self, events: Events, received_ms: int) -> None:
+        if self._held is not None:
+            self._held.append((events, received_ms))
+        else:
+            self.write(events, received_ms)
+
+    def on_book(self, book: OrderBook, received_ms: int, event: BookSnapshot | BookDelta | None = None) -> None:
+        raise AssertionError("only a book's feed calls this")
+
+    def on_state(self, state: State, reason: str, *, attempt: int = 0, retry_in: float | None = None) -> None:
+        if state == "live":
+            self._live.set()
+        elif state not in ("connecting", "stale"):
+            self.lost = True
+        retry_ms = None if retry_in is None else round(1000 * retry_in)
+        self.deliver(
+            {
+                "type": "status",
+                "scope": "topic",
+                "topic": self.key.topic,
+                "state": state,
+                "reason": reason,
+                "retryInMs": retry_ms,
+            }
+        )
+
+    def on_unreadable(self) -> None:
+        self.lost = True
+
+    def on_refused(self, error: SubscribeFailed) -> None:
+        if not self._refused.done():
+            self._refused.set_exception(error)
+
+
+class TradeWriter(Writer):
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._last_id: int | None = None  # where the venue counts
+        self._wrote = False
+
+    async def recall(self, rewind: int) -> None:
+        trades = await self.venue.fetch_trades(
+            self.instrument, since=None, until=None, limit=rewind, params=dict(self.key.params)
+        )
+        self.write(trades, wall_clock_ms())
+
+    def write(self, events: Events, received_ms: int) -> None:
+        if self.stream.dense:
+            events = [event for event in events if self._follows(event)]
+        elif self.lost and self._wrote:
+            self._gap("VENUE_LOST", None)
+        self.lost = False
+        trades = [event for event in events if isinstance(event, Trade)]
+        if trades:
+            self._wrote = True
+            rows = [trade_row(trade, self.key.symbol) for trade in trades]
+            self.send(rows, event_ms=trades[-1].timestamp_ms, received_ms=received_ms)
+
+    def _follows(self, event: Any) -> bool:
+        """Not had before; what it shows to be missing is declared."""
+        number = int(event.id)
+        if self._last_id is not None:
+            if number <= self._last_id:
+                return False
+            if missing := number - self._last_id - 1:
+                self._gap("VENUE_LOST" if self.lost else "VENUE_SKIP", missing)
+        self._last_id = number
+        return True
+
+    def _gap(self, reason: str, missing: int | None) -> None:
+        self.deliver({"type": "gap", "reason": reason, "missing": missing, "backfilled": False, "rows": 0})
+
+
+class BookWriter(Writer):
+    def on_book(self, book: OrderBook, received_ms: int, event: BookSnapshot | BookDelta | None = None) -> None:
+        levels = dict(self.key.params)["levels"]
+        view = book_view(book, self.key.symbol, levels=levels)
+        self.send(view, event_ms=book.timestamp_ms, received_ms=received_ms)
+
+
+class CandleWriter(Writer):
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._timeframe = dict(self.key.params)["timeframe"]
+        self._sequence = CandleSequence(self._timeframe, marks_closed=self.stream.marks_closed)
+
+    async def recall(self, rewind: int) -> None:
+        now = wall_clock_ms()
+        self._send(self._sequence.start(await self._fetch(None, rewind), [], now), now)
+
+    async def check(self) -> None:
+        now = wall_clock_ms()
+        self._send(self._sequence.check(now), now)
+        if (self.lost and self._live.is_set()) or self._sequence.wants(now):
+            self.lost = False
+            since = self._sequence.since_ms
+            limit = self.venue.capabilities.limit("max_candles", self.instrument.market)
+            self._send(self._sequence.mend(await self._fetch(since, limit), now), now, repair=True)
+
+    def on_state(self, state: State, reason: str, *, attempt: int = 0, retry_in: float | None = None) -> None:
+        super().on_state(state, reason, attempt=attempt, retry_in=retry_in)
+        if self.lost:
+            self._sequence.broken()
+            if state != "live":
+                self._live.clear()
+
+    def write(self, events: Events, received_ms: int) -> None:
+        candles = [event for event in events if isinstance(event, Candle)]
+        changes, repairs = self._sequence.follow(candles, wall_clock_ms())
+        self._send(changes, received_ms)
+        self._send(repairs, received_ms, repair=True)
+
+    async def _fetch(self, since: int | None, limit: int) -> list[Candle]:
+        return await self.venue.fetch_candles(self.instrument, self._timeframe, since=since, until=None, limit=limit)
+
+    def _send(self, states: Sequence[CandleState], received_ms: int, *, repair: bool = False) -> None:
+        if not states:
+            return
+        rows = [[c.open_time_ms, c.open, c.high, c.low, c.close, c.volume] for c in (s.candle for s in states)]
+        meta = [{"closed": s.closed, "complete": s.complete, "source": s.source} for s in states]
+        self.send(rows, event_ms=None, received_ms=received_ms, meta=meta, **({"repair": True} if repair else {}))
+
+
+WRITERS: Mapping[str, type[Writer]] = {"trades": TradeWriter, "orderbook": BookWriter, "ohlcv": CandleWriter}
