@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from tests.system import processes
-from tests.web.node import MODULES
+from tests.web.node import WEB
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -23,7 +23,7 @@ ARGUMENTS += ["--disable-component-update", "--disable-sync"]
 PATIENCE = 20.0  # seconds any one thing may take
 LIVE = "page.streams().length === 3 && page.streams().every((one) => one.state === 'live' && one.value)"
 RULES = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
-AXE = MODULES / "axe-core" / "axe.min.js"
+AXE = WEB / "node_modules" / "axe-core" / "axe.min.js"
 
 
 def found() -> str:

@@ -102,7 +102,7 @@ export function gist(text) {
   } catch {
     return { kind: "", rest: text };
   }
-  const { type, op, channel, topic, cursor, exchange, symbol, params, ...rest } = frame;
+  const { type, op, channel, topic, cursor, ts, exchange, symbol, params, ...rest } = frame;
   const place = topic ?? { exchange, symbol, params };
   const where = [place.exchange, place.symbol, ...Object.values(place.params ?? {})];
   const kind = type ?? op ?? "";

@@ -2,6 +2,8 @@
 
 import { compact, fixed } from "./number.js";
 
+const MANY = 100_000; // a total that would not fit its column any more
+
 /** @typedef {{ price: number, amount: number, total: number, depth: number }} Level */
 
 /**
@@ -78,7 +80,7 @@ export class Ladder {
       const level = levels[number];
       write(price, level ? fixed(level.price, this.digits.price) : "");
       write(amount, level ? fixed(level.amount, this.digits.amount) : "");
-      write(total, level ? compact(level.total) : "");
+      write(total, level ? (level.total < MANY ? fixed(level.total, this.digits.amount) : compact(level.total)) : "");
       const depth = level ? level.depth.toFixed(3) : "0";
       if (row.dataset.depth !== depth) {
         row.dataset.depth = depth;
