@@ -2,6 +2,14 @@
 FROM python:3.13.15-slim-trixie AS python-base
 
 
+# The page's chart, which comes from npm.
+FROM node:22.21.1-bookworm-slim AS chart
+
+WORKDIR /web
+COPY web/package.json web/package-lock.json ./
+RUN npm ci --ignore-scripts --no-audit --no-fund && npm run vendor
+
+
 FROM python-base AS builder
 
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
@@ -18,6 +26,7 @@ COPY exchanges exchanges
 COPY topics topics
 COPY gateway gateway
 COPY web web
+COPY --from=chart /web/vendor web/vendor
 RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
     && python -m pip --python /opt/market-gateway/bin/python install --no-deps --no-index dist/*.whl
 

@@ -9,7 +9,7 @@ PYTHON2 ?= python2.7
 CHART := web/vendor/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check format peers live faults bench fanout soak autobahn lock clean
+.PHONY: help demo run test check format peers live faults page screenshots first bench fanout soak autobahn lock clean
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,14 +23,12 @@ $(READY): requirements-dev.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-# The page's chart comes from npm. Where there is no npm the page works without it and says how to get it.
+# The page's chart comes from npm. Where it cannot be had the page works without it, and says how to get it.
 $(CHART): web/package-lock.json
-	@mkdir -p $(@D)
-	@if command -v npm >/dev/null 2>&1; then \
-	  npm ci --silent --no-audit --no-fund --prefix web && \
-	  cp web/node_modules/lightweight-charts/dist/lightweight-charts.standalone.production.mjs $(@D)/lightweight-charts.mjs && \
-	  cp web/node_modules/lightweight-charts/LICENSE $(@D)/lightweight-charts.LICENSE && touch $@; \
-	else echo "npm is not installed: the page at / will have no chart (install Node.js 20 or newer, then make again)"; fi
+	@if ! command -v npm >/dev/null 2>&1; then \
+	  echo "npm is not installed: the page at / will have no chart; install Node.js 20 or newer, then make again"; \
+	elif npm ci --silent --no-audit --no-fund --prefix web && npm run --silent --prefix web vendor; then touch $@; \
+	else echo "npm could not get what web/package-lock.json names: the page at / will have no chart"; fi
 
 demo: $(READY) $(CHART) ## simulated exchanges and the gateway on http://127.0.0.1:8787, offline
 	@$(BIN)/market-gateway demo

@@ -5,6 +5,7 @@ what starts many gateways and waits for them. Within a part two such tests at on
 groups for this, which pytest 9 does not let it name.)
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from tests.redis_server import RedisServer, binaries, redis_server
 
 SYSTEM = "tests/system/"
+WEB = "tests/web/"
 MANY_GATEWAYS = tuple(f"{SYSTEM}test_{name}.py" for name in ("cluster", "redis", "workers"))
 
 
@@ -32,6 +34,13 @@ def server() -> Iterator[RedisServer]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not item.nodeid.startswith(SYSTEM))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Why parts of the suite did not run here, in a line each."""
+    skipped = [report.longrepr for report in terminalreporter.stats.get("skipped", ()) if WEB in report.nodeid]
+    for reason, count in Counter(longrepr[2] for longrepr in skipped).items():
+        terminalreporter.write_line(f"{count} tests of {WEB}: {reason}")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -63,7 +63,8 @@ def runs() -> list[str]:
 def copied() -> set[str]:
     """What the Dockerfile takes of this folder."""
     lines = [words.split() for name, words in instructions() if name == "COPY" and not words.startswith("--from=")]
-    return {source for line in lines for source in line[:-1]}
+    sources = {source for line in lines for source in line[:-1]}
+    return {source for source in sources if not {str(parent) for parent in Path(source).parents} & sources}
 
 
 def services() -> dict[str, str]:
@@ -119,6 +120,13 @@ def test_the_image_and_compose_run_commands_that_exist() -> None:
 def test_the_image_and_compose_set_only_settings_that_exist() -> None:
     named = re.findall(rf"{settings.PREFIX}\w+", DOCKERFILE.read_text() + COMPOSE.read_text())
     assert set(named) <= set(settings.variables())
+
+
+def test_the_image_has_the_charts_library_of_the_lock_file() -> None:
+    assert "npm ci --ignore-scripts --no-audit --no-fund" in runs()
+    assert "npm run vendor" in runs()
+    scripts = json.loads((ROOT / "web" / "package.json").read_text())["scripts"]
+    assert {f"vendor/lightweight-charts.{kind}" for kind in ("mjs", "LICENSE")} <= set(scripts["vendor"].split())
 
 
 @pytest.mark.parametrize("service", OURS)
@@ -319,8 +327,9 @@ LOCKS = ("requirements.lock", "requirements-build.lock", "requirements-dev.lock"
 
 
 def test_images_are_pinned_to_a_patch_version() -> None:
-    (base,) = [words for name, words in instructions() if name == "FROM" and "python:" in words]
-    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+ AS python-base", base)
+    python, node = [words for name, words in instructions() if name == "FROM" and ":" in words]
+    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+ AS python-base", python)
+    assert re.fullmatch(r"node:\d+\.\d+\.\d+-\w+-slim AS chart", node)
     for service in ("redis", "nginx"):
         assert re.search(r"^    image: \S+:\d+\.\d+\.\d+-\w+$", services()[service], re.MULTILINE)
 
@@ -336,7 +345,7 @@ def test_the_context_is_what_is_copied_and_no_more() -> None:
     assert patterns[0] == "*"
     assert {line.removeprefix("!") for line in patterns if line.startswith("!")} == copied()
     left_out = [line for line in patterns[1:] if not line.startswith("!")]
-    assert left_out == ["web/node_modules", "web/tests", "**/__pycache__"]
+    assert left_out == ["web/node_modules", "web/vendor", "web/tests", "**/__pycache__"]
     assert all((ROOT / name).exists() for name in copied())
 
 

@@ -21,6 +21,7 @@ START_TIMEOUT = 20.0
 PATIENCE = 10.0  # seconds any one thing may take
 MAX_KEPT = 20_000
 RUNNING: dict[str, subprocess.Popen[bytes]] = {}  # by URL
+OUTPUT: dict[str, IO[bytes]] = {}  # likewise
 URL = re.compile(rb"http://[^\s/]+:\d+")
 
 
@@ -38,7 +39,7 @@ def process(*arguments: str, environment: Mapping[str, str] | None = None) -> It
         try:
             wait_for(lambda: url_in(output, running))
             url = url_in(output, running)
-            RUNNING[url] = running
+            RUNNING[url], OUTPUT[url] = running, output
             yield url
         finally:
             running.terminate()
@@ -52,6 +53,12 @@ def process(*arguments: str, environment: Mapping[str, str] | None = None) -> It
 def stop(url: str) -> None:
     """Ask the process that serves ``url`` to end."""
     RUNNING[url].terminate()
+
+
+def said(url: str) -> str:
+    """All that the process that serves ``url`` has printed."""
+    OUTPUT[url].seek(0)
+    return OUTPUT[url].read().decode()
 
 
 def url_in(output: IO[bytes], running: subprocess.Popen[bytes]) -> str:
