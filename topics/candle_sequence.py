@@ -42,22 +42,30 @@ class CandleSequence:
         self._unclosed: set[int] = set()
         self._doubtful: set[int] = set()  # a loss lies inside, and the venue has said nothing of them since
         self._wanted: set[int] = set()  # open times since which REST is to tell
+        self._past_wanted = False  # it began without
         self._retry_at_ms = 0
         self._ahead_ms = 0  # of our clock, that the venue's is
         self._strays = 0
 
     def wants(self, now_ms: int) -> bool:
         """Something is to be asked of REST by now."""
-        return bool(self._wanted) and now_ms >= self._retry_at_ms
+        return (bool(self._wanted) or self._past_wanted) and now_ms >= self._retry_at_ms
+
+    @property
+    def lacks_only_its_past(self) -> bool:
+        return self._past_wanted and not (self._wanted or self._doubtful)
 
     @property
     def since_ms(self) -> int | None:
-        """The open time from which REST is to tell; None: nothing is known yet."""
+        """The open time from which REST is to tell; None: from as long ago as it tells at once."""
+        if self._past_wanted:
+            return None
         return min([*self._wanted, *self._doubtful, *self._unclosed], default=self.newest_ms)
 
-    def start(self, history: Sequence[Candle], held: Sequence[Candle], now_ms: int) -> list[State]:
-        """The beginning: ``history`` by REST, under what the stream brought meanwhile."""
-        states = self._told_by_rest(history, now_ms)
+    def start(self, history: Sequence[Candle] | None, held: Sequence[Candle], now_ms: int) -> list[State]:
+        """The beginning: ``history`` by REST, under what the stream brought meanwhile. None: it is wanted later."""
+        self._past_wanted = history is None
+        states = self._told_by_rest(history or (), now_ms)
         changes, repairs = self.follow(held, now_ms)
         return [*states, *changes, *repairs]
 
@@ -106,6 +114,7 @@ class CandleSequence:
         told = self._told_by_rest(rows, now_ms)
         self._doubtful.clear()
         self._wanted.clear()
+        self._past_wanted = False
         self._trim()
         return [
             state for state in told if (old := before.get(state.candle.open_time_ms)) is None or not _same(old, state)

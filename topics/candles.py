@@ -75,8 +75,11 @@ class Candles:
         return bool(rows)
 
     def mend(self, rows: Sequence[Candle]) -> Mended:
-        forming = self._sequence.newest_ms
+        forming, only_past = self._sequence.newest_ms, self._sequence.lacks_only_its_past
         told = self._sequence.mend(rows, self._clock_ms())
+        if only_past:  # nothing was lost, and of what is forming the stream knows more
+            self._repairs |= _by_time(state for state in told if state.closed)
+            return Mended(0, 0, forming)
         self._repairs |= _by_time(told)
         # What only went on forming was not missed: its newest state replaces all before it.
         missed = [state for state in told if state.closed or state.candle.open_time_ms != forming]
@@ -87,7 +90,7 @@ class Candles:
         self._sequence.start([_candle(row) for row in rows], (), self._clock_ms())
         self._sequence.broken()
 
-    def prime(self, cursor: Cursor, history: Sequence[Candle], held: Sequence[Candle], received_ms: int) -> bool:
+    def prime(self, cursor: Cursor, history: Sequence[Candle] | None, held: Sequence[Candle], received_ms: int) -> bool:
         self._pending = _by_time(self._sequence.start(history, held, self._clock_ms()))
         if not self._pending:
             return False

@@ -78,10 +78,10 @@ class Series(Content, Protocol):
         """Venue's time of the newest row that went out."""
         ...
 
-    def prime(self, cursor: Cursor, history: Sequence[Any], held: Sequence[Any], received_ms: int) -> bool:
+    def prime(self, cursor: Cursor, history: Sequence[Any] | None, held: Sequence[Any], received_ms: int) -> bool:
         """Remember ``history`` and what was ``held`` as the ring's first event, sent to nobody.
 
-        False: there is nothing to remember.
+        ``history`` is None where it could not be had. False: there is nothing to remember.
         """
         ...
 

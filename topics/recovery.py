@@ -85,7 +85,11 @@ class CandlesByRest:
 
 
 class Recovery:
-    """One feed's. ``begin`` is told (history, held), ``mended`` the rows that were fetched, empty if none could be."""
+    """One feed's.
+
+    ``begin`` is told (history, held), None where the history could not be had; ``mended`` the rows that were fetched,
+    empty if none could be.
+    """
 
     def __init__(
         self,
@@ -94,7 +98,7 @@ class Recovery:
         stream: Stream,
         exchange: str,
         *,
-        begin: Callable[[Sequence[Any], Sequence[Any]], None],
+        begin: Callable[[Sequence[Any] | None, Sequence[Any]], None],
         mended: Callable[[Sequence[Any]], None],
     ) -> None:
         self._content = content
@@ -114,7 +118,7 @@ class Recovery:
         if len(self._held) > MAX_HELD:
             metrics.HELD_OVERFLOWS.labels(self._exchange).inc()
             self.stop_waiting()
-            self._end_beginning(())
+            self._end_beginning(None)
 
     def begin(self) -> None:
         """Fetch the recent past; what is held meanwhile comes after it."""
@@ -143,7 +147,7 @@ class Recovery:
         self._task = None
 
     async def _fetch_history(self) -> None:
-        history: Sequence[Trade | Candle] = ()
+        history: Sequence[Trade | Candle] | None = None
         try:
             async with asyncio.timeout(BEGIN_TIMEOUT):
                 history = await self._fetch.history() if self._fetch else ()
@@ -162,7 +166,7 @@ class Recovery:
         except TimeoutError:
             log.debug("nothing_said", extra={"exchange": self._exchange, "stream": self._stream.name})
 
-    def _end_beginning(self, history: Sequence[Trade | Candle]) -> None:
+    def _end_beginning(self, history: Sequence[Trade | Candle] | None) -> None:
         held, self._held = self._held, []
         self._begin(history, held)
 

@@ -83,9 +83,9 @@ class Trades:
             self.newest_ms = known[-1].timestamp_ms
 
     def prime(
-        self, cursor: Cursor, history: Sequence[Trade], held: Sequence[Trade | VoidTrade], received_ms: int
+        self, cursor: Cursor, history: Sequence[Trade] | None, held: Sequence[Trade | VoidTrade], received_ms: int
     ) -> bool:
-        ascending = sorted(history, key=lambda trade: trade.timestamp_ms)
+        ascending = sorted(history or (), key=lambda trade: trade.timestamp_ms)
         self._pending = self._sequence.start(ascending, held)
         if not self._pending:
             return False

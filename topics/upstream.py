@@ -327,7 +327,7 @@ class Upstream:
     def _next(self) -> Cursor:
         return self.cursor.next() if self.cursor.epoch == self._epoch else Cursor(self._epoch, 1)
 
-    def _begin_with(self, history: Sequence[Any], held: Sequence[Any]) -> None:
+    def _begin_with(self, history: Sequence[Any] | None, held: Sequence[Any]) -> None:
         assert not isinstance(self.content, Books)
         now_ms = self._clock_ms()
         if self.content.prime(self.cursor.next(), history, held, now_ms):

@@ -178,6 +178,24 @@ def test_rests_newest_candle_is_forming_whatever_the_clock_says() -> None:
     ]
 
 
+def test_a_past_that_could_not_be_had_is_wanted_until_rest_tells_it() -> None:
+    sequence = CandleSequence("1m", marks_closed=True)
+    sequence.start(None, [candle(5, closed=False)], at(5.5))
+
+    assert (sequence.wants(at(5.6)), sequence.since_ms, sequence.lacks_only_its_past) == (True, None, True)
+    assert sequence.mend([], at(5.6)) == []
+    assert (sequence.wants(at(5.7)), sequence.wants(at(5.6) + RETRY_MS)) == (False, True)
+    assert told(sequence.mend([candle(3), candle(4), candle(5)], at(5.8)))[:2] == [(3, 100.0, True), (4, 100.0, True)]
+    assert not sequence.wants(at(9))
+
+
+def test_a_past_that_is_empty_is_wanted_no_more() -> None:
+    sequence = CandleSequence("1m", marks_closed=True)
+    sequence.start([], [candle(5, closed=False)], at(5.5))
+
+    assert not sequence.wants(at(9))
+
+
 def test_what_the_stream_brought_meanwhile_is_newer_than_the_history() -> None:
     sequence = CandleSequence("1m", marks_closed=True)
 

@@ -216,6 +216,21 @@ class TestCandles:
         assert not content.prime(at(1), [], [], 5)
         assert await content.ring.last(9) == []
 
+    async def test_a_past_that_comes_late_is_a_repair_and_no_loss(
+        self, content: Candles, turns: Turns, reader: Reader
+    ) -> None:
+        content.prime(at(1), None, [candle(5, close=1.0)], 5)
+        assert content.open
+
+        assert content.mend([])[:2] == (0, 0)
+        assert content.mend([candle(3), candle(4), candle(5, close=0.5)])[:2] == (0, 0)
+        assert content.accept(())
+        content.publish(at(2), 6)
+        turns.take()
+
+        assert [(rows(frame), frame["repair"]) for frame in reader.messages] == [([(3, 100.0), (4, 100.0)], True)]
+        assert await self.first(content, rewind=9) == [(3, 100.0), (4, 100.0), (5, 1.0)]
+
     async def test_a_snapshot_of_candles_is_the_forming_one(self, content: Candles) -> None:
         content.prime(at(1), [candle(1), candle(2)], [], 5)
         content.accept([candle(2, close=7.0)])
