@@ -17,6 +17,24 @@ export const STATES = {
   ended: "ended",
 };
 
+/** Said over what stands still. */
+export const WAITING = {
+  connecting: "Waiting for the exchange…",
+  offline: "No connection to the gateway; this is the last that came.",
+  reconnecting: "The gateway lost the exchange and is connecting again; this is the last that came.",
+  unavailable: "The exchange told the gateway to stay away; this is the last that came.",
+  resyncing: "Being proven afresh…",
+  stale: "Late: what is shown may be old.",
+  failed: "Refused.",
+};
+
+/** Said over the whole page; empty: nothing is wrong. @param {string} status of the connection @param {number} askedIn ms until the gateway is asked again, if it did not answer */
+export function banner(status, askedIn) {
+  if (status === "closed") return "The connection is closed for good: load the page again.";
+  if (askedIn > 0) return `Cannot reach the gateway, asking again in ${duration(Math.ceil(askedIn / 1000) * 1000).replace(".0", "")}.`;
+  return status === "reconnecting" ? "Cannot reach the gateway; trying until it answers." : "";
+}
+
 /** Worse ones further back. */
 const ORDER = ["ended", "live", "connecting", "stale", "resyncing", "reconnecting", "unavailable", "offline", "failed"];
 
@@ -116,8 +134,8 @@ export function connectionSentence(event, before) {
   return `${lost}, retrying in ${duration(event.retryInMs ?? 0)}.`;
 }
 
-/** @param {{ topics?: { channel: string, missing: number | null, events: number }[] }} warning */
+/** @param {Record<string, any>} warning */
 export function laggedSentence({ topics = [] }) {
-  const parts = topics.map((one) => `${channelName(one.channel).toLowerCase()} ${one.events}`);
+  const parts = topics.map((/** @type {any} */ one) => `${channelName(one.channel).toLowerCase()} ${one.events}`);
   return `This page read too slowly: in place of what it missed it got the newest state. Frames passed over: ${parts.join(", ")}.`;
 }
