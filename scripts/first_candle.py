@@ -7,6 +7,7 @@ and prints what each step took. Packages come from wherever pip and npm are told
 """
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -55,16 +56,21 @@ def demo(clone: Path) -> Iterator[str]:
     port = free_port()
     environment = {**os.environ, "GATEWAY_PORT": str(port)}
     environment.pop("MAKEFLAGS", None)  # of the make that started this
-    running = subprocess.Popen(
-        ["make", "demo"], cwd=clone, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
-    )
     url = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(url, running)
-        yield url
-    finally:
-        os.killpg(running.pid, 15)
-        running.wait()
+    with (clone.parent / "demo.log").open("w+") as said:
+        running = subprocess.Popen(
+            ["make", "demo"], cwd=clone, env=environment, stdout=said, stderr=said, start_new_session=True
+        )
+        try:
+            wait_for(url, running)
+            yield url
+        except BaseException:
+            said.seek(0)
+            sys.stderr.write(said.read())
+            raise
+        finally:
+            os.killpg(running.pid, signal.SIGTERM)
+            running.wait()
 
 
 def wait_for(url: str, running: subprocess.Popen[bytes]) -> None:

@@ -102,7 +102,7 @@ def test_the_chart_has_candles_and_gets_older_ones(page: "Page", url: str) -> No
 def test_without_the_charts_library_all_else_works_and_it_says_how_to_get_it(page: "Page", url: str) -> None:
     page.route("**/vendor/**", lambda route: route.abort())
     opened(page, url)
-    assert "make web/vendor/.ready" in page.inner_text("#no-chart")
+    assert "npm run --prefix web vendor" in page.inner_text("#no-chart")
     assert len(shown(page, "bids")) == 20
 
 
