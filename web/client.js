@@ -117,7 +117,9 @@ class Gateway extends Emitter {
   /** @type {Api.Gateway["fetch"]} */
   async fetch(method, body) {
     const asked = method.startsWith("fetch") ? { method: "POST", body: JSON.stringify(body ?? {}) } : {};
-    const answer = await fetch(new URL(method, this.url.replace(/^ws/, "http")), asked);
+    const answer = await fetch(new URL(method, this.url.replace(/^ws/, "http")), asked).catch((error) => {
+      throw new GatewayError(away(error));
+    });
     const data = await answer.json().catch(() => ({ code: "INTERNAL", message: `HTTP ${answer.status}` }));
     if (!answer.ok) throw new GatewayError(data);
     const age = answer.headers.get("x-data-age-ms");
@@ -810,7 +812,7 @@ export class Core {
     clearTimeout(this.#retry);
     this.#retry = null;
     this.#begin((link) => (this.#link = link)).catch((error) => {
-      this.#tell("error", { code: "NO_CONNECTION", message: String(error?.message ?? error), retryable: true });
+      this.#tell("error", away(error));
       this.#wait(0, "no connection");
     });
   }
@@ -839,7 +841,7 @@ export class Core {
     this.#next = null;
     if (this.#link?.open) return;
     if (code >= 4000 && code < 4100) {
-      const message = reason || `closed by the gateway with ${code}`;
+      const message = reason || `closed with ${code}`;
       this.#tell("error", { code: "CLOSED", message, retryable: false });
       this.#finish(message, code);
       return;
@@ -984,6 +986,11 @@ class Port {
 }
 
 // -- small words
+
+/** @param {Error} error */
+function away({ message }) {
+  return { code: "NO_CONNECTION", message, retryable: true };
+}
 
 /** @param {string | URL} url */
 function address(url) {

@@ -5,6 +5,7 @@ Candles are followed, closed and repaired by the gateway's own rules.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -29,6 +30,7 @@ from . import words
 from .outcome import Ended, NotReached, Refused
 
 FIRST_LIVE = 5.0  # seconds a subscription may take before the past is shown without it
+MAX_RECENT = 1_000  # trades that a repetition is looked for among
 CHECK_EVERY = 1.0  # second: candles that are over, and repairs
 
 Deliver = Callable[[Mapping[str, Any]], None]
@@ -183,7 +185,7 @@ class TradeWriter(Writer):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._last_id: int | None = None  # where the venue counts
-        self._wrote = False
+        self._recent: deque[str] = deque(maxlen=MAX_RECENT)  # ids
 
     async def recall(self, rewind: int) -> None:
         trades = await self.venue.fetch_trades(
@@ -194,12 +196,12 @@ class TradeWriter(Writer):
     def write(self, events: Events, received_ms: int) -> None:
         if self.stream.dense:
             events = [event for event in events if self._follows(event)]
-        elif self.lost and self._wrote:
+        elif self.lost and self._recent and not self._joins(events):
             self._gap("VENUE_LOST", None)
         self.lost = False
         trades = [event for event in events if isinstance(event, Trade)]
         if trades:
-            self._wrote = True
+            self._recent.extend(trade.id for trade in trades)
             rows = [trade_row(trade, self.key.symbol) for trade in trades]
             self.send(rows, event_ms=trades[-1].timestamp_ms, received_ms=received_ms)
 
@@ -213,6 +215,10 @@ class TradeWriter(Writer):
                 self._gap("VENUE_LOST" if self.lost else "VENUE_SKIP", missing)
         self._last_id = number
         return True
+
+    def _joins(self, events: Events) -> bool:
+        """What is repeated after a subscription reaches back to a trade we had: nothing is missing between."""
+        return self.stream.replays and any(event.id in self._recent for event in events if isinstance(event, Trade))
 
     def _gap(self, reason: str, missing: int | None) -> None:
         self.deliver({"type": "gap", "reason": reason, "missing": missing, "backfilled": False, "rows": 0})

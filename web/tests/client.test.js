@@ -476,6 +476,13 @@ describe("the page", () => {
   });
 });
 
+test("a question to a gateway that is away is an error like any other", async () => {
+  const gateway = server.connect();
+  const { url } = server;
+  server.sockets.close();
+  await assert.rejects(gateway.fetch("fetchMarkets"), { name: "GatewayError", code: "NO_CONNECTION", retryable: true }, url);
+});
+
 test("latency and the gateway's clock are measured", async () => {
   const gateway = server.connect();
   const peer = await server.arrival();

@@ -5,8 +5,9 @@ import { createServer } from "node:net";
 
 /** A gateway on a port of its own, which it keeps over its restarts. */
 export class Process {
-  static async start() {
+  static async start(settings = {}) {
     const one = new Process();
+    one.settings = settings;
     const probe = createServer().listen(0, "127.0.0.1");
     await once(probe, "listening");
     one.port = probe.address().port;
@@ -19,7 +20,7 @@ export class Process {
   async begin() {
     const [command, ...words] = JSON.parse(process.env.START_GATEWAY);
     const { GATEWAY_URL, ...rest } = process.env; // no setting
-    const env = { ...rest, GATEWAY_PORT: String(this.port), GATEWAY_LIMITS__HEARTBEAT: "1" };
+    const env = { ...rest, GATEWAY_PORT: String(this.port), GATEWAY_LIMITS__HEARTBEAT: "1", ...this.settings };
     this.child = spawn(command, words, { env, stdio: ["ignore", "ignore", "pipe"] });
     this.exited = once(this.child, "exit");
     let said = "";
@@ -29,6 +30,14 @@ export class Process {
     }
     this.child.stderr.resume();
     if (!said.includes("started")) throw new Error(`it did not start: ${said}`);
+  }
+
+  async hasNoClients() {
+    for (;;) {
+      const status = await (await fetch(`http://127.0.0.1:${this.port}/v1/status`)).json();
+      if (!status.clients) return;
+      await new Promise((resolve) => setTimeout(resolve, 50)); // what another process does can only be polled
+    }
   }
 
   async end(signal) {

@@ -1,5 +1,7 @@
 /** The client while the gateway's process is killed, stopped and frozen: it comes back, and says what it cost. */
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { createInterface } from "node:readline";
 import { describe, test } from "node:test";
 import { WebSocket } from "ws";
 
@@ -59,8 +61,35 @@ describe("a gateway's process", { skip, timeout: 60_000, concurrency: true }, ()
       await isWhole(all);
       assert.deepEqual(all.tape.reasons, ["EPOCH_CHANGED"]); // no Redis: what was lost between nobody can know
       assert.deepEqual(all.tape.twice, []);
+      assert.equal(all.tape.ids[0], Math.min(...all.tape.ids)); // no older one comes after a newer one
     });
   }
+
+  test("a client that slept while the gateway gave it up goes on when it wakes, with nothing lost", async (t) => {
+    const gateway = await Process.start({ GATEWAY_LIMITS__PING_INTERVAL: "1", GATEWAY_LIMITS__PING_TIMEOUT: "1" });
+    const sleeper = spawn(process.execPath, [new URL("sleeper.js", import.meta.url).pathname, String(gateway.port)], { stdio: ["ignore", "pipe", "inherit"] });
+    t.after(async () => {
+      sleeper.kill("SIGKILL");
+      await gateway.end("SIGKILL");
+    });
+    const said = createInterface({ input: sleeper.stdout })[Symbol.asyncIterator]();
+    const next = async (wanted) => {
+      for (;;) {
+        const one = JSON.parse((await said.next()).value);
+        if (wanted(one)) return one;
+      }
+    };
+    await next(({ ids }) => ids.length > 10);
+    sleeper.kill("SIGSTOP");
+    const slept = new Promise((resolve) => setTimeout(resolve, 10_500)); // no shorter one is a sleep to the client
+    await gateway.hasNoClients();
+    await slept;
+    sleeper.kill("SIGCONT");
+    const woken = await next(({ reconnects, state }) => reconnects === 1 && state === "live");
+    const { ids, gaps } = await next((one) => one.ids.length > woken.ids.length + 10);
+    assert.deepEqual(gaps, []);
+    assert.deepEqual(ids, Array.from(ids, (_, i) => ids[0] + i));
+  });
 
   test("one that freezes is left, and gone on with without a loss when it thaws", async (t) => {
     const all = await watching(t);

@@ -118,11 +118,11 @@ def test_a_chart_has_wicks_bodies_an_axis_marks_volume_and_times() -> None:
 
 
 def test_a_chart_has_only_as_many_candles_as_the_terminal_is_wide() -> None:
-    series = [candle(minute, 10, 18, 10, 16) for minute in range(300)]
+    series = [*(candle(minute, 10, 18, 10, 16) for minute in range(299)), candle(299, 10, 18, 10, 17)]
     lines = [str(line) for line in chart.draw(series, 60, 14)]
     assert len(lines) == 14
     assert max(map(len, lines)) <= 60
-    assert sum(line.count("█") for line in lines[:1]) == 0
+    assert sum("◄ 17" in line for line in lines) == 1  # the newest ones
     assert lines[9 + 1].count("█") == (60 - 4) // 2
 
 

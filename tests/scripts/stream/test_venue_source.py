@@ -104,6 +104,16 @@ async def test_where_trades_are_not_counted_a_lost_connection_may_have_cost_some
     assert (gap["reason"], gap["missing"]) == ("VENUE_LOST", None)
 
 
+async def test_where_a_venue_repeats_trades_and_one_is_known_nothing_is_missing(harm: Break) -> None:
+    async with Heard("hyperliquid", "trades", rewind=10) as heard:
+        await heard.until(of("trades"))
+        await harm("hyperliquid", "reset", count=1)
+        await heard.until(of("status", state="reconnecting"))
+        await heard.until(of("status", state="live"))
+        await heard.until(of("trades"))
+    assert [frame for frame in heard.frames if frame["type"] == "gap"] == []
+
+
 async def test_candles_go_on_whole_after_a_lost_connection(harm: Break) -> None:
     async with Heard("binance", "ohlcv", rewind=5, timeframe="1m") as heard:
         await heard.until(of("ohlcv"))

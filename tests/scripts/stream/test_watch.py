@@ -104,10 +104,10 @@ def test_a_trade_that_comes_twice_is_shown_once() -> None:
 
 
 def test_a_book_is_replaced_and_its_middle_has_no_digits_that_a_price_has_not() -> None:
-    watch = watched("orderbook", book([[68407.1, 1]], [[68407.2, 2]]), book([[68407.2, 1]], [[68407.5, 2]]))
+    watch = watched("orderbook", book([[68407.1, 1]], [[68407.2, 2]]), book([[68400.1, 1]], [[68400.3, 2]]))
     assert isinstance(watch.content, Ladder)
     assert watch.content.book is not None
-    assert (watch.content.book.mid, watch.content.book.spread) == (68407.35, 0.3)
+    assert (watch.content.book.mid, watch.content.book.spread) == (68400.2, 0.2)
 
 
 def test_an_empty_side_has_no_middle() -> None:
@@ -138,8 +138,8 @@ def test_a_repaired_candle_stays_marked_as_one() -> None:
     [
         ("trades", [trades(1), {**trades(), "data": [trade(2, price=103.0)]}], 103.0, 100.0),
         ("orderbook", [book([[99.0, 1]], [[101.0, 1]]), book([[100.0, 1]], [[102.0, 1]])], 101.0, 100.0),
-        ("ohlcv", [candles((1, 10, 12, 9, 11, 5), (2, 11, 13, 11, 13, 1))], 13, 11),
-        ("ohlcv", [candles((2, 11, 13, 11, 13, 1))], 13, 11),
+        ("ohlcv", [candles((1, 10, 12, 9, 11, 5), (2, 12, 13, 11, 13, 1))], 13, 11),
+        ("ohlcv", [candles((2, 12, 13, 11, 13, 1))], 13, 12),
     ],
 )
 def test_the_price_is_compared_with_the_first_one_or_with_the_last_close(
