@@ -186,7 +186,7 @@ export class Chart {
     if (!range || range.from > NEAR || this.#asking || !this.#rows.length || this.#past.length >= MOST) return;
     const market = this.#market;
     this.#asking = true;
-    let found = [];
+    let found = /** @type {Candle[]} */ ([]);
     try {
       found = await this.#older(this.#rows[0].timestamp - 1);
     } catch {
