@@ -100,6 +100,14 @@ export class Chart {
     this.#draw();
   }
 
+  /** Prices turned out to have so many digits. @param {number} digits */
+  settle(digits) {
+    if (digits === this.#digits) return;
+    this.#digits = digits;
+    this.#scale();
+    this.#describe();
+  }
+
   #scale() {
     const precision = this.#digits;
     const formatter = (/** @type {number} */ price) => fixed(price, precision);

@@ -7,11 +7,13 @@ const MOMENT = 60; // milliseconds: the streams of one exchange change together,
 /** @param {import("../client.d.ts").Gateway} gateway @param {import("./events.js").Events} events */
 export function tellNews(gateway, events) {
   let connectedOnce = false;
+  let down = false; // each further try is an event, and no toast
   gateway.on("status", (event) => {
     if (event.status === "connecting") return;
     const sentence = connectionSentence(event, connectedOnce);
-    events.tell(event.status === "open" ? "good" : "bad", sentence, { toast: connectedOnce });
+    events.tell(event.status === "open" ? "good" : "bad", sentence, { toast: connectedOnce && !(down && event.status === "reconnecting") });
     connectedOnce ||= event.status === "open";
+    down = event.status === "reconnecting";
   });
 
   /** @type {any[]} */

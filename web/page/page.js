@@ -17,7 +17,7 @@ import { Streams } from "./streams.js";
 import { Tape } from "./tape.js";
 import { toggleTheme } from "./theme.js";
 import { WhatIf } from "./whatif.js";
-import { banner, WAITING } from "./words.js";
+import { banner, channelName, WAITING } from "./words.js";
 
 /** @typedef {import("./address.js").View} View @typedef {import("./catalogue.js").Market} Market */
 
@@ -186,7 +186,7 @@ function refused(stream, error) {
     events.tell("wait", `${error.message}; it is tried again.`);
     return;
   }
-  events.tell("bad", `${stream.channel}: ${error.message}`);
+  events.tell("bad", `${channelName(stream.channel)}: ${error.message}.`);
   const choose = (/** @type {string} */ symbol) => go({ ...view, symbol });
   if (error.code === "BAD_SYMBOL") refusal.say(`${view.exchange} has no market “${view.symbol}”.`, error.details?.suggestions, choose);
   else refusal.say(`${error.message}.`);

@@ -116,6 +116,7 @@ export class Streams {
     const levels = [...bids, ...asks];
     if (tickless) this.digits.price = digitsAmong(levels.map(([price]) => price));
     this.digits.amount = Math.max(this.digits.amount, digitsAmong(levels.map(([, amount]) => amount)));
+    this.parts.chart.settle(this.digits.price);
   }
 
   /** Candles before those the client has. @param {object} question */

@@ -25,7 +25,6 @@ export const WAITING = {
   unavailable: "The exchange told the gateway to stay away; this is the last that came.",
   resyncing: "Being proven afresh…",
   stale: "Late: what is shown may be old.",
-  failed: "Refused.",
 };
 
 /** Said over the whole page; empty: nothing is wrong. @param {string} status of the connection @param {number} askedIn ms until the gateway is asked again, if it did not answer */
@@ -83,8 +82,7 @@ function listed(names) {
 /** @param {StateFrame} frame */
 function stateWords(frame) {
   const why = frame.reason ? ` (${frame.reason})` : "";
-  const tenths = Math.max(100, Math.round((frame.retryInMs ?? 0) / 100) * 100); // so that streams that wait together say so together
-  const when = frame.retryInMs ? `; next try in ${tenths < 1000 ? `0.${tenths / 100}` : duration(tenths).replace(" s", "")} s` : "";
+  const when = frame.retryInMs ? `; next try in ${soon(frame.retryInMs)}` : "";
   switch (frame.state) {
     case "live":
       return frame.previous && frame.previous !== "connecting" ? "live again" : "live";
@@ -99,6 +97,11 @@ function stateWords(frame) {
     default:
       return `${frame.state}${why}${when}`;
   }
+}
+
+/** Rounded, so that streams that wait together say so together. @param {number} ms */
+function soon(ms) {
+  return ms < 950 ? `0.${Math.max(1, Math.round(ms / 100))} s` : duration(Math.max(1000, ms));
 }
 
 const REASONS = {
@@ -131,7 +134,7 @@ export function connectionSentence(event, before) {
   if (event.status !== "reconnecting") return "Connecting to the gateway…";
   const why = event.code && event.code !== 1005 && event.code !== 1006 ? ` (code ${event.code}${event.reason ? `, ${event.reason}` : ""})` : "";
   const lost = before ? `Lost the gateway${why}` : "Cannot reach the gateway";
-  return `${lost}, retrying in ${duration(event.retryInMs ?? 0)}.`;
+  return `${lost}, retrying in ${soon(event.retryInMs ?? 0)}.`;
 }
 
 /** @param {Record<string, any>} warning */
