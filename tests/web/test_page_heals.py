@@ -98,3 +98,15 @@ def test_a_tab_that_was_frozen_goes_on_where_it_was(page: "Page", url: str) -> N
     until(page, LIVE)
     until(page, f"Number(page.streams()[2].cursor.split('-')[1]) > Number('{cursor}'.split('-')[1]) + 5")
     assert page.evaluate(UNDECLARED) == 0
+
+
+def test_a_hidden_tab_is_sent_nothing_and_goes_on_where_it_was(page: "Page", url: str) -> None:
+    opened(page, url)
+    page.evaluate("page.gateway.pause()")  # as the client does when nobody has looked for 10 s
+    page.wait_for_timeout(1_000)
+    cursor = page.evaluate("page.streams()[2].cursor")
+    page.wait_for_timeout(1_000)  # what must not happen has no event
+    assert page.evaluate("page.streams()[2].cursor") == cursor
+    page.evaluate("page.gateway.resume()")
+    until(page, f"page.streams()[2].cursor !== '{cursor}'")
+    assert page.evaluate(UNDECLARED) == 0

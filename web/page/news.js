@@ -26,8 +26,9 @@ export function tellNews(gateway, events) {
   });
 
   gateway.on("gap", (gap) => {
-    const harmless = gap.missing === 0;
-    events.tell(harmless ? "good" : "bad", gapSentence(gap), { toast: !harmless });
+    const wanted = gap.reason === "PAUSED"; // a hidden page asks to be sent nothing
+    const level = gap.missing === 0 ? "good" : wanted ? "note" : "bad";
+    events.tell(level, gapSentence(gap), { toast: level === "bad" });
   });
   gateway.on("warning", (frame) => events.tell("wait", laggedSentence(frame), { toast: true }));
   gateway.on("goaway", () => {

@@ -108,7 +108,7 @@ const REASONS = {
   UPSTREAM_RECONNECT: "the exchange’s connection was lost",
   VENUE_SKIP: "the exchange skipped some",
   CLIENT_SLOW: "this page read too slowly",
-  PAUSED: "this page was paused",
+  PAUSED: "nobody was looking at this page",
   RING_TRIMMED: "this page was away for too long",
   EPOCH_CHANGED: "the stream was begun anew",
   UNDECLARED: "nobody said why",
