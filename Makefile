@@ -64,6 +64,15 @@ live: $(READY) ## the live tests, against the real exchanges: the drift check
 faults: $(READY) ## ten minutes of everything that can go wrong at the venues, and whether clients were told the truth
 	$(BIN)/python scripts/fault_run.py --minutes 10
 
+page: $(READY) $(CHART) ## ten minutes of faults with a browser on the page, and whether what it showed was true
+	$(BIN)/python scripts/page_run.py --minutes 10
+
+screenshots: $(READY) $(CHART) ## the pictures in docs/screenshots, taken anew
+	$(BIN)/python scripts/screenshots.py
+
+first: $(READY) ## how long it takes from a fresh clone to the first candle on the screen
+	$(BIN)/python scripts/first_candle.py
+
 bench: $(READY) $(PEERS)/.ready ## parse throughput, beside ccxt's in the same run
 	$(BIN)/python scripts/bench_ingest.py
 

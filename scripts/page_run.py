@@ -51,6 +51,10 @@ BEGIN = """() => {
     counted.undeclared += reason === "UNDECLARED";
   });
 }"""
+FILL = """() => {
+  const sentence = "Candles, order book and trades: a sentence of the usual length";
+  for (let i = 0; i < 200; i++) page.events.tell("note", `${sentence}, ${i}.`);
+}"""  # what is bounded is full before memory is measured: the list of events
 Report = dict[str, Any]
 
 
@@ -193,9 +197,10 @@ def run(tab: Tab, seconds: float, frozen: float) -> Report:
     tab.devtools.send("Performance.enable")
     tab.look()  # from now on the venue remembers what it states
     kinds = faults(tab)
-    for name in ("reset", "drop book", "drop trades", "garbage"):
+    for name in ("reset", "drop book", "drop trades", "garbage", "offline"):
         kinds[name]()
-        tab.watch(WARM / 4)
+        tab.watch(WARM / 5)
+    tab.page.evaluate(FILL)
     before = tab.memory()
     end, struck, recovered = time.monotonic() + seconds, Counter[str](), []
     if frozen:

@@ -41,6 +41,20 @@ async def test_demo_serves_all_venues_offline() -> None:
     assert {row["exchange"] for row in offered} == {"binance", "bybit", "hyperliquid"}
 
 
+async def test_the_demo_alone_hands_its_page_the_switch_for_faults(gateway_url: str) -> None:
+    with processes.process("gateway", "demo", environment={"GATEWAY_PORT": "0"}) as url:
+        processes.wait_for_ready(url)
+        async with httpx2.AsyncClient(base_url=url) as http:
+            fault = (await http.post("/demo/faults", json={"venue": "bybit", "kind": "drop", "count": 2})).json()["id"]
+            assert [row["id"] for row in (await http.get("/demo/faults")).json()["active"]] == [fault]
+            assert (await http.delete("/demo/faults", params={"id": fault})).json() == {"removed": 1}
+            assert (await http.post("/demo/faults", json={"venue": "bybit", "kind": "fire"})).status_code == 400
+            assert "/demo/faults" in (await http.get("/")).json()["paths"]
+    async with httpx2.AsyncClient(base_url=gateway_url) as http:
+        assert (await http.get("/demo/faults")).status_code == 404
+        assert "/demo/faults" not in (await http.get("/")).json()["paths"]
+
+
 @pytest.mark.parametrize("command", ["serve", "demo"])
 async def test_a_busy_port_is_one_line_that_names_the_setting(command: str) -> None:
     with socket.socket() as taken:

@@ -22,6 +22,7 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"
 ARGUMENTS += ["--disable-component-update", "--disable-sync"]
 PATIENCE = 20.0  # seconds any one thing may take
 LIVE = "page.streams().length === 3 && page.streams().every((one) => one.state === 'live' && one.value)"
+COUNT = "globalThis.undeclared = 0; page.gateway.on('gap', (gap) => (undeclared += gap.reason === 'UNDECLARED'))"
 RULES = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
 AXE = WEB / "node_modules" / "axe-core" / "axe.min.js"
 
@@ -77,6 +78,14 @@ def until(page: "Page", condition: str, patience: float = PATIENCE) -> Any:
     return answer
 
 
+def opened(page: "Page", url: str, query: str = "") -> "Page":
+    """The page, with all three streams live; it counts losses that nobody declared."""
+    page.goto(url + query)
+    until(page, LIVE)
+    page.evaluate(COUNT)
+    return page
+
+
 def told(page: "Page") -> str:
     """What the page says of itself, for whoever reads of a failure."""
     return "\n".join(page.locator("#badge, #banner, #refusal, #events, [data-part=timeline]").all_inner_texts())
@@ -85,7 +94,7 @@ def told(page: "Page") -> str:
 def violations(page: "Page", *, only: Sequence[str] = RULES) -> list[str]:
     """What axe finds wrong with a page as it is now, each in a line."""
     page.evaluate(AXE.read_text())
-    found = page.evaluate(f"axe.run({{ runOnly: {json.dumps(only)} }})")
+    found = page.evaluate(f"axe.run({{ runOnly: {json.dumps(only)}, resultTypes: ['violations'] }})")
     return [
         f"{one['id']}: {node['target']} {node['failureSummary']}"
         for one in found["violations"]

@@ -57,6 +57,10 @@ def test_earlier_commands_come_back_by_arrow_and_survive_a_reload(console: "Page
 def test_a_command_is_there_for_curl_and_websocat(console: "Page", url: str) -> None:
     console.fill("#command", SUBSCRIBE)
     assert console.inner_text("#curl").startswith(f"curl -s {url}/v1/fetchOrderBook -d '")
+    console.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    console.click("#copy-curl")
+    until(console, "document.getElementById('problem').textContent === 'Copied.'")
+    assert console.evaluate("navigator.clipboard.readText()") == console.inner_text("#curl")
     assert console.inner_text("#websocat").endswith(f"| websocat --no-close {url.replace('http', 'ws')}/v1/ws")
 
 

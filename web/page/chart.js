@@ -100,6 +100,14 @@ export class Chart {
     this.#draw();
   }
 
+  /** Prices turned out to have so many digits. @param {number} digits */
+  settle(digits) {
+    if (digits === this.#digits) return;
+    this.#digits = digits;
+    this.#scale();
+    this.#describe();
+  }
+
   #scale() {
     const precision = this.#digits;
     const formatter = (/** @type {number} */ price) => fixed(price, precision);
@@ -186,7 +194,7 @@ export class Chart {
     if (!range || range.from > NEAR || this.#asking || !this.#rows.length || this.#past.length >= MOST) return;
     const market = this.#market;
     this.#asking = true;
-    let found = [];
+    let found = /** @type {Candle[]} */ ([]);
     try {
       found = await this.#older(this.#rows[0].timestamp - 1);
     } catch {

@@ -201,8 +201,13 @@ function remembered() {
 
 /** @param {string} id */
 async function copy(id) {
-  const text = $(id).textContent;
-  await navigator.clipboard.writeText(text).then(() => say("Copied."), () => say("This browser does not let the page copy: select the text."));
+  try {
+    await navigator.clipboard.writeText($(id).textContent); // not there where the page came by plain http from afar
+    say("Copied.");
+  } catch {
+    getSelection()?.selectAllChildren($(id));
+    say("This browser does not let the page copy; the text is selected.");
+  }
 }
 
 $("templates").replaceChildren(...TEMPLATES.map(({ name }, number) => new Option(name, String(number))));

@@ -10,18 +10,18 @@ import { keyboard } from "./keyboard.js";
 import { Ladder } from "./ladder.js";
 import { Line } from "./line.js";
 import { MarketPicker } from "./market.js";
-import { digitsAmong, digitsOf, duration, fixed } from "./number.js";
+import { tellNews } from "./news.js";
+import { fixed } from "./number.js";
+import { Refusal } from "./refusal.js";
+import { Streams } from "./streams.js";
 import { Tape } from "./tape.js";
 import { toggleTheme } from "./theme.js";
 import { WhatIf } from "./whatif.js";
-import { connectionSentence, gapSentence, laggedSentence, stateSentences } from "./words.js";
+import { banner, channelName, WAITING } from "./words.js";
 
 /** @typedef {import("./address.js").View} View @typedef {import("./catalogue.js").Market} Market */
 
-const TRADES_BEFORE = 60;
-const CANDLES_BEFORE = 1_000;
 const ASK_AGAIN = 2_000; // milliseconds
-const MOMENT = 60; // likewise
 
 const $ = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
 
@@ -31,19 +31,18 @@ const chart = new Chart($("chart"), $("legend"), $("no-chart"));
 const ladder = new Ladder($("ladder"));
 const tape = new Tape($("tape"), $("no-trades"));
 const health = new Health($("badge"), $("health"), gateway);
-const picker = new MarketPicker($("search"), $("markets"), (market) => go({ ...view, symbol: market.symbol }));
+const refusal = new Refusal($("refusal"));
+const streams = new Streams(gateway, { chart, ladder, tape, health }, { priced, changed: notices, refused });
+const picker = new MarketPicker($("search"), $("markets"), (chosen) => go({ ...view, symbol: chosen.symbol }));
 
 /** @type {View} */
 let view = read(location.search);
-/** @type {Market | undefined} */
+/** @type {Market | undefined} undefined: the catalogue does not know it, or has not come yet */
 let market;
-/** @type {import("../client.d.ts").Subscription<any>[]} */
-let streams = [];
 /** @type {any} */
 let capabilities = null;
 /** @type {Map<string, Promise<Market[]>>} by exchange */
 const catalogues = new Map();
-const digits = { price: 2, amount: 3 };
 let turn = 0; // rises with each view, so that an answer that comes too late is known
 let lastPrice = 0;
 let retryAt = 0;
@@ -58,17 +57,29 @@ function go(wanted) {
 }
 
 /** @param {View} wanted */
-async function show(wanted) {
-  const mine = ++turn;
-  leave();
+function show(wanted) {
+  refusal.clear();
+  const known = market && wanted.exchange === view.exchange && wanted.symbol === view.symbol;
   view = wanted;
+  if (known) {
+    choices();
+    streams.change(view);
+  } else begin().catch((error) => refusal.say(`${error.message}.`));
+}
+
+/** Another market: what the address leaves open is chosen here. */
+async function begin() {
+  const mine = ++turn;
+  streams.end();
+  market = undefined;
   capabilities ??= await ask("capabilities");
   if (mine !== turn) return;
   const offered = capabilities.exchanges.map((/** @type {any} */ one) => one.exchange);
   view.exchange ||= offered[0];
   options($("exchange"), offered, view.exchange);
   if (!offered.includes(view.exchange)) {
-    refuse(`This gateway does not offer ${view.exchange}.`, offered, (exchange) => go({ ...view, exchange, symbol: "" }));
+    const choose = (/** @type {string} */ exchange) => go({ ...view, exchange, symbol: "" });
+    refusal.say(`This gateway does not offer ${view.exchange}.`, offered, choose);
     return;
   }
   picker.offer([]);
@@ -78,82 +89,30 @@ async function show(wanted) {
   picker.offer(markets);
   market = view.symbol ? find(markets, view.symbol) : favourite(markets);
   if (market) view.symbol = market.symbol;
-  const { orderbook, ohlcv } = capabilities.exchanges[offered.indexOf(view.exchange)].channels;
+  choices();
+  history.replaceState(null, "", write(view));
+  picker.show(view.symbol);
+  $("symbol").textContent = view.symbol;
+  $("type").textContent = market ? `${view.exchange} · ${market.type}` : view.exchange;
+  document.title = `${view.symbol} · market-gateway`;
+  lastPrice = 0;
+  $("price").textContent = "–";
+  delete $("price").dataset.side;
+  streams.begin(view, market);
+}
+
+/** Depths and timeframes that the exchange has. */
+function choices() {
+  const { orderbook, ohlcv } = offer();
   const depths = LEVELS.filter((levels) => orderbook.levels.includes(levels));
   if (!depths.includes(view.levels)) view.levels = depths.at(-1) ?? 20;
   options($("levels"), depths.map(String), String(view.levels));
   timeframes(TIMEFRAMES.filter((one) => ohlcv.timeframes.includes(one)));
-  history.replaceState(null, "", write(view));
-  enter();
 }
 
-function enter() {
-  const { exchange, symbol, timeframe, levels } = view;
-  picker.show(symbol);
-  $("symbol").textContent = symbol;
-  $("type").textContent = market ? `${exchange} · ${market.type}` : exchange;
-  digits.price = market?.tickSize ? digitsOf(market.tickSize) : 2;
-  digits.amount = market?.minOrderSize ? digitsOf(market.minOrderSize) : 3;
-  lastPrice = 0;
-  price(null);
-  document.title = `${symbol} · market-gateway`;
-  ladder.begin(digits, levels);
-  tape.begin(digits);
-  chart.begin({ about: `${symbol} on ${exchange}, ${timeframe}`, digits: digits.price, older });
-  let digitsKnown = false;
-  const topic = { exchange, symbol };
-  const how = /** @type {const} */ ({ coalesce: "frame" });
-  streams = [
-    gateway.candles({ ...topic, params: { timeframe } }, (series, update) => {
-      chart.take(series, update.changed);
-      if (!lastPrice) price({ price: series.at(-1)?.close ?? 0, side: "" });
-      health.seen(update);
-      notices();
-    }, { ...how, rewind: CANDLES_BEFORE }),
-    gateway.orderBook({ ...topic, params: { levels } }, (book, update) => {
-      if (!digitsKnown) settle(book);
-      digitsKnown = true;
-      ladder.take(book);
-      health.seen(update);
-      notices();
-    }, how),
-    gateway.trades(topic, (trades, update) => {
-      tape.take(trades);
-      price(trades[trades.length - 1]);
-      health.seen(update);
-      notices();
-    }, { ...how, rewind: TRADES_BEFORE }),
-  ];
-  for (const stream of streams) {
-    stream.on("state", notices);
-    stream.on("error", (error) => refused(stream, error));
-    if (stream.channel === "trades") stream.on("gap", (gap) => tape.gap(gap));
-  }
-  health.watch(streams);
-  notices();
-}
-
-function leave() {
-  for (const stream of streams.splice(0)) stream.unsubscribe();
-  market = undefined;
-  $("refusal").hidden = true;
-  health.watch([]);
-}
-
-/** Venues without a tick show their digits in their books. @param {import("../client.d.ts").OrderBook} book */
-function settle(book) {
-  const levels = [...book.bids, ...book.asks];
-  if (!market?.tickSize) digits.price = digitsAmong(levels.map(([price]) => price));
-  digits.amount = Math.max(digits.amount, digitsAmong(levels.map(([, amount]) => amount)));
-}
-
-/** Candles before those the client has. @param {number} until */
-async function older(until) {
-  const { exchange, symbol, timeframe } = view;
-  const { data } = await gateway.fetch("fetchOHLCV", { exchange, symbol, timeframe, limit: 500, params: { until } });
-  return data.map((/** @type {number[]} */ [timestamp, open, high, low, close, volume]) => (
-    { timestamp, open, high, low, close, volume, closed: true, complete: true }
-  ));
+/** What the exchange that is shown offers, by channel. */
+function offer() {
+  return capabilities.exchanges.find((/** @type {any} */ one) => one.exchange === view.exchange).channels;
 }
 
 // -- what the gateway is asked ----------------------------------------------------------------------------------------
@@ -188,44 +147,30 @@ function catalogue(exchange) {
 
 // -- what is said -----------------------------------------------------------------------------------------------------
 
-/** @param {{ price: number, side: string } | null} trade */
-function price(trade) {
+/** @param {number} price @param {string} side who took it; empty: a candle said so, which counts until a trade comes */
+function priced(price, side) {
+  if (!price || (!side && lastPrice)) return;
   const element = $("price");
-  const text = trade?.price ? fixed(trade.price, digits.price) : "–";
-  if (element.textContent !== text) element.textContent = text;
-  element.dataset.side = trade?.side ?? "";
-  if (!trade?.price) return;
-  lastPrice = trade.price;
-  if (trade.side) ladder.traded(trade);
+  lastPrice = price;
+  element.textContent = fixed(price, streams.digits.price);
+  element.dataset.side = side;
+  if (side) ladder.traded({ price, side });
 }
 
 setInterval(() => {
-  if (lastPrice && market) document.title = `${fixed(lastPrice, digits.price)} ${market.symbol} · market-gateway`;
+  if (lastPrice) document.title = `${fixed(lastPrice, streams.digits.price)} ${view.symbol} · market-gateway`;
   notices();
 }, 1_000);
 
-const WAITING = {
-  connecting: "Waiting for the exchange…",
-  offline: "No connection to the gateway; this is the last that came.",
-  reconnecting: "The gateway lost the exchange and is connecting again; this is the last that came.",
-  unavailable: "The exchange told the gateway to stay away; this is the last that came.",
-  resyncing: "Being proven afresh…",
-  stale: "Late: what is shown may be old.",
-  failed: "Refused.",
-};
-
+/** Say of each part why it stands still, if it does. */
 function notices() {
-  const down = gateway.status === "reconnecting" || retryAt > Date.now();
-  const wait = retryAt > Date.now() ? `, asking again in ${duration(Math.ceil((retryAt - Date.now()) / 1000) * 1000)}` : "";
-  const banner = gateway.status === "closed" ? "The connection is closed for good: load the page again." : down ? `Cannot reach the gateway at ${location.host}${wait}; trying until it answers.` : "";
-  say($("banner"), banner);
-  for (const stream of streams) {
+  say($("banner"), banner(gateway.status, retryAt - Date.now()));
+  for (const stream of streams.all) {
     const element = $(`${stream.channel}-notice`);
-    const words = WAITING[/** @type {keyof typeof WAITING} */ (stream.state)] ?? "";
-    say(element, words);
+    say(element, WAITING[/** @type {keyof typeof WAITING} */ (stream.state)] ?? "");
     element.closest("section").dataset.state = stream.state;
   }
-  const trades = streams.find((one) => one.channel === "trades");
+  const trades = streams.all.find((one) => one.channel === "trades");
   $("no-trades").textContent = trades?.state === "live" ? "No trades yet; the market is quiet." : "";
 }
 
@@ -235,70 +180,17 @@ function say(element, text) {
   element.hidden = !text;
 }
 
-/** @param {any} stream @param {any} error */
+/** @param {import("../client.d.ts").Subscription<any>} stream @param {any} error */
 function refused(stream, error) {
   if (error.retryable) {
     events.tell("wait", `${error.message}; it is tried again.`);
     return;
   }
-  events.tell("bad", `${stream.channel}: ${error.message}`);
-  const suggestions = error.details?.suggestions ?? error.details?.allowed ?? [];
-  const symbol = view.symbol;
-  if (error.code === "BAD_SYMBOL") refuse(`${view.exchange} has no market “${symbol}”.`, suggestions, (one) => go({ ...view, symbol: one }));
-  else refuse(`${error.message}.`, [], () => {});
+  events.tell("bad", `${channelName(stream.channel)}: ${error.message}.`);
+  const choose = (/** @type {string} */ symbol) => go({ ...view, symbol });
+  if (error.code === "BAD_SYMBOL") refusal.say(`${view.exchange} has no market “${view.symbol}”.`, error.details?.suggestions, choose);
+  else refusal.say(`${error.message}.`);
 }
-
-/** @param {string} text @param {string[]} suggestions @param {(suggestion: string) => void} choose */
-function refuse(text, suggestions, choose) {
-  $("refusal-text").textContent = text;
-  const buttons = suggestions.slice(0, 8).map((suggestion) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "button";
-    button.textContent = suggestion;
-    button.addEventListener("click", () => choose(suggestion));
-    return button;
-  });
-  $("refusal-hint").textContent = buttons.length ? "Did you mean:" : "Choose another with the search above, or press /.";
-  $("suggestions").replaceChildren(...buttons);
-  $("refusal").hidden = false;
-}
-
-// -- what happens -----------------------------------------------------------------------------------------------------
-
-let connectedOnce = false;
-gateway.on("status", (event) => {
-  const level = event.status === "open" ? "good" : event.status === "connecting" ? "wait" : "bad";
-  if (event.status !== "connecting") events.tell(level, connectionSentence(event, connectedOnce), { toast: connectedOnce });
-  connectedOnce ||= event.status === "open";
-  notices();
-});
-/** @type {any[]} states of this moment: the streams of one exchange change together, and are told together */
-let changes = [];
-gateway.on("topic", (frame) => {
-  health.told(/** @type {any} */ (frame));
-  if (frame.state === "connecting" || (frame.state === "live" && frame.previous === "connecting")) return;
-  if (!changes.length) setTimeout(tellChanges, MOMENT);
-  changes.push(frame);
-});
-
-function tellChanges() {
-  for (const [state, frames] of Map.groupBy(changes.splice(0), (frame) => frame.state)) {
-    const level = state === "live" ? "good" : ["stale", "resyncing"].includes(state) ? "wait" : "bad";
-    for (const sentence of stateSentences(frames)) {
-      events.tell(level, sentence, { toast: level !== "wait" && frames.some((frame) => !(frame.attempt > 1)) });
-    }
-  }
-}
-gateway.on("gap", (gap) => events.tell(gap.missing === 0 ? "good" : "bad", gapSentence(gap), { toast: gap.missing !== 0 }));
-gateway.on("warning", (frame) => events.tell("wait", laggedSentence(/** @type {any} */ (frame)), { toast: true }));
-gateway.on("goaway", () => events.tell("wait", "The gateway is about to restart; another connection is made first.", { toast: true }));
-gateway.on("frame", ({ frame }) => {
-  if (frame.type !== "subscribed" || !frame.resume || frame.channel === "orderbook") return;
-  const { status, count } = frame.resume;
-  const what = status === "recovered" ? `went on behind the last cursor, ${count ?? 0} frames replayed` : `resume ${status}`;
-  events.tell(status === "recovered" ? "good" : "wait", `${frame.channel === "ohlcv" ? "Candles" : "Trades"}: ${what}.`);
-});
 
 // -- what a person does -----------------------------------------------------------------------------------------------
 
@@ -364,22 +256,25 @@ async function offerWhatIf() {
 }
 
 function healthy() {
-  return gateway.status === "open" && streams.every((stream) => stream.state === "live");
+  return gateway.status === "open" && streams.all.every((stream) => stream.state === "live");
 }
 
-/** Streams that fill a socket: every depth of this book, each change of it, and the page's own. */
+/** Streams that fill a socket: this book in all its depths, each change of it, and the page's own. */
 function fat() {
   const { exchange, symbol, timeframe } = view;
-  const { levels } = capabilities.exchanges.find((/** @type {any} */ one) => one.exchange === exchange).channels.orderbook;
-  const depths = levels.slice(-4).map((/** @type {number} */ depth) => (
-    { channel: "orderbook", exchange, symbol, params: { levels: depth, throttleMs: 0 } }
+  const topic = { exchange, symbol };
+  const depths = offer().orderbook.levels.slice(-4).map((/** @type {number} */ levels) => (
+    { channel: "orderbook", ...topic, params: { levels, throttleMs: 0 } }
   ));
-  return [{ channel: "trades", exchange, symbol }, { channel: "ohlcv", exchange, symbol, params: { timeframe } }, ...depths];
+  return [{ channel: "trades", ...topic }, { channel: "ohlcv", ...topic, params: { timeframe } }, ...depths];
 }
 
+tellNews(gateway, events);
+gateway.on("status", notices);
+gateway.on("topic", (frame) => health.told(/** @type {any} */ (frame)));
 tab("chart");
-show(view).catch((error) => refuse(`${error.message}.`, [], () => {}));
+show(view);
 offerWhatIf();
 
 /** For tests and the console of the browser: what the page has. */
-Object.assign(globalThis, { page: { gateway, chart, ladder, events, streams: () => streams, view: () => view } });
+Object.assign(globalThis, { page: { gateway, chart, ladder, events, streams: () => streams.all, view: () => view } });

@@ -3,9 +3,9 @@
  * no more, then reads on and tells what it was told. A classic script: it imports nothing.
  */
 
-const WARM = 1_000; // milliseconds of reading before
-const BLOCKED = 6_000; // fills what lies between; the gateway cuts who takes nothing for 10 s
-const AFTER = 2_000; // to be brought up to date
+const WARM = 500; // milliseconds of reading before
+const BLOCKED = 5_000; // fills what lies between; the gateway cuts who takes nothing for 10 s
+const AFTER = 1_500; // to be brought up to date
 
 
 /** @param {"good" | "wait" | "bad" | "note"} level @param {string} text @param {boolean} [over] */

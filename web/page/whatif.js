@@ -5,7 +5,7 @@ import { holdDown } from "./line.js";
 import { duration } from "./number.js";
 
 const SWITCH = "/demo/faults";
-const QUIET = 1_500; // milliseconds without news after which it is over
+const QUIET = 1_200; // milliseconds without news after which it is over
 const LONGEST = 60_000;
 const NOTHING_SEEN = 12_000; // so long after it ended nobody will notice any more
 

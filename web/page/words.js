@@ -17,6 +17,23 @@ export const STATES = {
   ended: "ended",
 };
 
+/** Said over what stands still. */
+export const WAITING = {
+  connecting: "Waiting for the exchange…",
+  offline: "No connection to the gateway; this is the last that came.",
+  reconnecting: "The gateway lost the exchange and is connecting again; this is the last that came.",
+  unavailable: "The exchange told the gateway to stay away; this is the last that came.",
+  resyncing: "Being proven afresh…",
+  stale: "Late: what is shown may be old.",
+};
+
+/** Said over the whole page; empty: nothing is wrong. @param {string} status of the connection @param {number} askedIn ms until the gateway is asked again, if it did not answer */
+export function banner(status, askedIn) {
+  if (status === "closed") return "The connection is closed for good: load the page again.";
+  if (askedIn > 0) return `Cannot reach the gateway, asking again in ${duration(Math.ceil(askedIn / 1000) * 1000).replace(".0", "")}.`;
+  return status === "reconnecting" ? "Cannot reach the gateway; trying until it answers." : "";
+}
+
 /** Worse ones further back. */
 const ORDER = ["ended", "live", "connecting", "stale", "resyncing", "reconnecting", "unavailable", "offline", "failed"];
 
@@ -65,8 +82,7 @@ function listed(names) {
 /** @param {StateFrame} frame */
 function stateWords(frame) {
   const why = frame.reason ? ` (${frame.reason})` : "";
-  const tenths = Math.max(100, Math.round((frame.retryInMs ?? 0) / 100) * 100); // so that streams that wait together say so together
-  const when = frame.retryInMs ? `; next try in ${tenths < 1000 ? `0.${tenths / 100}` : duration(tenths).replace(" s", "")} s` : "";
+  const when = frame.retryInMs ? `; next try in ${soon(frame.retryInMs)}` : "";
   switch (frame.state) {
     case "live":
       return frame.previous && frame.previous !== "connecting" ? "live again" : "live";
@@ -83,11 +99,16 @@ function stateWords(frame) {
   }
 }
 
+/** Rounded, so that streams that wait together say so together. @param {number} ms */
+function soon(ms) {
+  return ms < 950 ? `0.${Math.max(1, Math.round(ms / 100))} s` : duration(Math.max(1000, ms));
+}
+
 const REASONS = {
   UPSTREAM_RECONNECT: "the exchange’s connection was lost",
   VENUE_SKIP: "the exchange skipped some",
   CLIENT_SLOW: "this page read too slowly",
-  PAUSED: "this page was paused",
+  PAUSED: "nobody was looking at this page",
   RING_TRIMMED: "this page was away for too long",
   EPOCH_CHANGED: "the stream was begun anew",
   UNDECLARED: "nobody said why",
@@ -113,11 +134,11 @@ export function connectionSentence(event, before) {
   if (event.status !== "reconnecting") return "Connecting to the gateway…";
   const why = event.code && event.code !== 1005 && event.code !== 1006 ? ` (code ${event.code}${event.reason ? `, ${event.reason}` : ""})` : "";
   const lost = before ? `Lost the gateway${why}` : "Cannot reach the gateway";
-  return `${lost}, retrying in ${duration(event.retryInMs ?? 0)}.`;
+  return `${lost}, retrying in ${soon(event.retryInMs ?? 0)}.`;
 }
 
-/** @param {{ topics?: { channel: string, missing: number | null, events: number }[] }} warning */
+/** @param {Record<string, any>} warning */
 export function laggedSentence({ topics = [] }) {
-  const parts = topics.map((one) => `${channelName(one.channel).toLowerCase()} ${one.events}`);
+  const parts = topics.map((/** @type {any} */ one) => `${channelName(one.channel).toLowerCase()} ${one.events}`);
   return `This page read too slowly: in place of what it missed it got the newest state. Frames passed over: ${parts.join(", ")}.`;
 }

@@ -7,7 +7,7 @@ import { read, same, write } from "../page/address.js";
 import { favourite, find, search } from "../page/catalogue.js";
 import { ladder, spread } from "../page/ladder.js";
 import { compact, digitsAmong, digitsOf, duration, fixed, percent, size } from "../page/number.js";
-import { gapSentence, health, stateSentences, worst } from "../page/words.js";
+import { banner, connectionSentence, gapSentence, health, stateSentences, worst } from "../page/words.js";
 
 const view = (more) => ({ exchange: "binance", symbol: "BTC/USDT:USDT", timeframe: "1m", levels: 20, ...more });
 
@@ -88,4 +88,16 @@ test("a gap says whether anything is missing", () => {
   assert.match(gapSentence(gap), /nothing is missing.*41 trades fetched/);
   assert.match(gapSentence({ ...gap, missing: 1, backfilled: false, rows: 0 }), /^Trades: 1 trade missing/);
   assert.match(gapSentence({ ...gap, missing: null, backfilled: false }), /an unknown number of trades is missing/);
+});
+
+test("the banner is there only while the gateway is not", () => {
+  assert.equal(banner("open", -5), "");
+  assert.equal(banner("open", 1_400), "Cannot reach the gateway, asking again in 2 s.");
+  assert.match(banner("reconnecting", -5), /^Cannot reach the gateway/);
+});
+
+test("a lost gateway is said with the time of the next try", () => {
+  assert.equal(connectionSentence({ status: "reconnecting", code: 1005, retryInMs: 958 }, true), "Lost the gateway, retrying in 1.0 s.");
+  assert.equal(connectionSentence({ status: "reconnecting", code: 1006, retryInMs: 20 }, false), "Cannot reach the gateway, retrying in 0.1 s.");
+  assert.match(connectionSentence({ status: "reconnecting", code: 4101, reason: "too slow", retryInMs: 5_000 }, true), /\(code 4101, too slow\)/);
 });
