@@ -618,7 +618,7 @@ export class Core {
 
   // -- topics
 
-  /** Ask for it with all others of this turn. @param {Stream} stream */
+  /** Ask with all of this turn. @param {Stream} stream */
   #want(stream) {
     if (!this.#wanted.size) queueMicrotask(() => this.#ask());
     this.#wanted.add(stream);
@@ -641,7 +641,7 @@ export class Core {
     for (const link of [this.#link, this.#next]) link?.unsubscribe(stream);
   }
 
-  /** Begin it again: what is held cannot be gone on from. @param {Link} link @param {Stream} stream */
+  /** Begin it again. @param {Link} link @param {Stream} stream */
   #again(link, stream) {
     link.unsubscribe(stream);
     stream.restart();
@@ -692,7 +692,6 @@ export class Core {
   /** @param {Link} link @param {Frame} frame */
   #received(link, frame) {
     link.heardAt = this.facts.lastMessageAt = Date.now();
-    link.probedAt = 0;
     this.#tell("frame", { direction: "in", frame });
     const stream = frame.topic && link.streams.get(nameOf(frame.channel, frame.topic));
     const asked = frame.id && link.asked.get(frame.id)?.[frame.index];
@@ -737,6 +736,7 @@ export class Core {
         this.#greeted(link, frame);
         break;
       case "pong":
+        link.probedAt = 0;
         this.#measured(frame);
         break;
       case "goaway":
@@ -905,7 +905,8 @@ export class Core {
     if (!link.open) {
       if (now - link.begunAt > OPEN_WITHIN) link.end(1006, "no answer");
     } else if (link.probedAt) {
-      if (now - link.probedAt > ANSWER_WITHIN) link.end(1006, "silent");
+      if (link.heardAt > link.probedAt + TICK) link.probedAt = 0; // not what was on its way
+      else if (now - link.probedAt > ANSWER_WITHIN) link.end(1006, "silent");
     } else if (now - link.heardAt > 1.5 * heartbeat) this.#probe(link);
     else if (now - link.pingedAt > PING_EVERY) link.ping();
   }

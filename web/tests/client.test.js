@@ -272,6 +272,17 @@ describe("coming back", () => {
     assert.deepEqual(pauses, [100, 200, 400]);
   });
 
+  test("what was on its way when the network went is no answer", async () => {
+    const { gateway, peer, heard } = await watching();
+    peer.onping = () => {};
+    gateway.pause();
+    gateway.resume(); // asks whether the connection lives
+    peer.say(trades("1-1", 1));
+    await heard.reaches(1);
+    const { reason } = await event(gateway, "status");
+    assert.equal(reason, "silent");
+  });
+
   test("a gateway that says nothing any more is left", async () => {
     const gateway = server.connect();
     const peer = await server.greeted({ ...HELLO, heartbeatMs: 100 });
