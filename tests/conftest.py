@@ -15,6 +15,7 @@ from tests.redis_server import RedisServer, binaries, redis_server
 
 SYSTEM = "tests/system/"
 WEB = "tests/web/"
+FIRST = (SYSTEM, "tests/conformance/", "tests/exchanges/", WEB)  # browsers draw when nothing is measured any more
 MANY_GATEWAYS = tuple(f"{SYSTEM}test_{name}.py" for name in ("cluster", "redis", "workers"))
 
 
@@ -33,7 +34,7 @@ def server() -> Iterator[RedisServer]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not item.nodeid.startswith(SYSTEM))
+    items.sort(key=lambda item: next((n for n, part in enumerate(FIRST) if item.nodeid.startswith(part)), len(FIRST)))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
