@@ -23,7 +23,7 @@ const ASK_AGAIN = 1_500; // for a snapshot: the gateway gives one a second
 
 const REWIND = { trades: 0, orderbook: 0, ohlcv: 300 };
 const BATCH = 100;
-const ROWS_HELD = 10_000; // trades for a slow consumer; ids we had
+const ROWS_HELD = 10_000; // trades for a slow consumer
 const CANDLES_HELD = 20_000;
 const CHECKSUM_LEVELS = 10;
 const STALE_RESUMES = ["partial", "lost", "epochChanged", "ahead"];
@@ -323,8 +323,8 @@ class Stream {
   #covered = null;
   /** @type {Api.Trade[]} the newest, for who comes later */
   #kept = [];
-  #seen = new Set(); // ids of the newest
-  #newest = 0;
+  #newest = 0; // ms
+  #seen = new Set(); // ids of that millisecond
   #floor = 0; // what is older is of an epoch before
   #book = new Book();
 
@@ -404,9 +404,11 @@ class Stream {
   /** A new epoch may begin with trades that we had, or older ones. @param {Api.Trade[]} trades */
   #unseen(trades) {
     const fresh = trades.filter(({ id, timestamp }) => timestamp >= this.#floor && !this.#seen.has(id));
-    for (const { id } of fresh) this.#seen.add(id);
-    for (const id of this.#seen) if (this.#seen.size > ROWS_HELD) this.#seen.delete(id);
-    this.#newest = fresh.at(-1)?.timestamp ?? this.#newest;
+    for (const { id, timestamp } of fresh) {
+      if (timestamp > this.#newest) this.#seen.clear();
+      this.#newest = Math.max(this.#newest, timestamp);
+      if (timestamp === this.#newest) this.#seen.add(id);
+    }
     return fresh;
   }
 

@@ -329,9 +329,11 @@ describe("losses", () => {
 
   test("trades that a new epoch begins with are not told to who had them, nor older ones", async () => {
     const { peer, heard, subscription } = await watching();
-    peer.say(trades("1-1", 5, 6), trades("2-1", 3, 4, 5, 6), trades("2-2", 6, 7));
-    await heard.reaches(2);
-    assert.deepEqual(heard.ids, [5, 6, 7]);
+    const again = trades("2-1", 3, 4, 5, 6);
+    again.data.push({ ...again.data[3], id: "beside 6" }); // of the same millisecond, and new
+    peer.say(trades("1-1", 5, 6), again, trades("2-2", 6, 7));
+    await heard.reaches(3);
+    assert.deepEqual(heard.ids, [5, 6, NaN, 7]);
     assert.equal(subscription.cursor, "2-2");
   });
 
