@@ -278,7 +278,9 @@ def documents(text: str) -> list[Any]:
 
 def test_make_demo_is_what_these_tests_run() -> None:
     assert BLOCKS["demo"].text == "make demo\n"
-    done = subprocess.run(["make", "--no-print-directory", "--dry-run", "demo"], cwd=ROOT, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        ["make", "--no-print-directory", "--dry-run", "demo"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
     assert done.stdout.splitlines()[-1].split("/")[-1] == "market-gateway demo"
 
 
