@@ -52,13 +52,15 @@ def cluster(simulator_url: str, server: RedisServer, *names: str) -> Iterator[li
 
 @asynccontextmanager
 async def watching(url: str, *topics: dict[str, Any]) -> AsyncIterator[Client]:
-    """A client that said hello and has these topics."""
+    """A client that said hello and has these topics. Its node has claimed them before anybody asks the next one."""
     async with processes.client(url) as client:
         await client.send(op="hello")
         for topic in topics:
             await client.send(op="subscribe", **topic)
         for _ in topics:
             await client.expect(type="subscribed")
+        while not epochs(client):
+            await client.next()
         yield client
 
 
