@@ -37,7 +37,7 @@ run: $(READY) $(CHART) ## the same gateway against the real exchanges
 	@$(BIN)/market-gateway serve
 
 test: $(READY) $(CHART) ## the whole test suite
-	$(BIN)/python -m pytest -q -n 3 --no-loadscope-reorder
+	$(BIN)/python -m pytest -q -n 2 --no-loadscope-reorder
 
 check: $(READY) ## format, lint, types, then the tests: what CI runs
 	$(BIN)/ruff format --check .

@@ -1,4 +1,4 @@
-"""How the suite is shared out among processes (``pytest -n 3 --no-loadscope-reorder``): a file stays together.
+"""How the suite is shared out among processes (``pytest -n 2 --no-loadscope-reorder``): a file stays together.
 
 What starts processes is in two parts, and those are given out first: what measures how quickly somebody is served, and
 what starts many gateways and waits for them. Within a part two such tests at once would starve each other. (xdist has
