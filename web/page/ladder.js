@@ -1,6 +1,7 @@
 /** The order book as a ladder: asks above, bids below, the best next to the spread. Rows are made once and written in place. */
 
 import { compact, fixed } from "./number.js";
+import { blankRow } from "./row.js";
 
 const MANY = 100_000; // a total that would not fit its column any more
 
@@ -47,7 +48,7 @@ export class Ladder {
   begin(digits, levels) {
     this.digits = digits;
     for (const side of ["asks", "bids"]) {
-      const rows = Array.from({ length: levels }, blankRow);
+      const rows = Array.from({ length: levels }, () => blankRow("level"));
       this.cells[side] = rows.map((row) => /** @type {HTMLElement[]} */ ([row, ...row.children]));
       this.parts[/** @type {"asks" | "bids"} */ (side)].replaceChildren(...(side === "asks" ? rows.toReversed() : rows));
     }
@@ -88,18 +89,6 @@ export class Ladder {
       }
     }
   }
-}
-
-function blankRow() {
-  const row = document.createElement("div");
-  row.className = "level";
-  row.setAttribute("role", "row");
-  for (let i = 0; i < 3; i++) {
-    const cell = document.createElement("span");
-    cell.setAttribute("role", "cell");
-    row.append(cell);
-  }
-  return row;
 }
 
 /** Touch the page only where something changed. @param {HTMLElement} element @param {string} text */

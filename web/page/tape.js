@@ -1,6 +1,7 @@
 /** The newest trades, newest on top. A hundred rows at the most; the oldest row becomes the newest one. */
 
 import { clock, fixed } from "./number.js";
+import { blankRow } from "./row.js";
 
 const MOST = 100;
 
@@ -40,21 +41,9 @@ export class Tape {
   /** @param {string} kind @param {string[]} texts */
   #put(kind, texts) {
     this.empty.hidden = true;
-    const row = this.rows.childElementCount < MOST ? blankRow() : /** @type {HTMLElement} */ (this.rows.lastElementChild);
+    const row = this.rows.childElementCount < MOST ? blankRow("print") : /** @type {HTMLElement} */ (this.rows.lastElementChild);
     row.dataset.kind = kind;
     for (const [number, text] of texts.entries()) row.children[number].textContent = text;
     this.rows.prepend(row);
   }
-}
-
-function blankRow() {
-  const row = document.createElement("div");
-  row.className = "print";
-  row.setAttribute("role", "row");
-  for (let i = 0; i < 3; i++) {
-    const cell = document.createElement("span");
-    cell.setAttribute("role", "cell");
-    row.append(cell);
-  }
-  return row;
 }
