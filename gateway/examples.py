@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from gateway import shapes
+from gateway import frames, shapes
 from gateway.state import VERSION
 from topics.wire import lagged_json
 
@@ -48,7 +48,7 @@ LOST = {
 }
 
 FRAMES: Mapping[type[shapes.Shape], Mapping[str, Any]] = {
-    shapes.Welcome: {
+    frames.Welcome: {
         "type": "hello",
         "id": 1,
         "protocol": 1,
@@ -61,7 +61,7 @@ FRAMES: Mapping[type[shapes.Shape], Mapping[str, Any]] = {
         "channels": ["trades", "orderbook", "ohlcv"],
         "exchanges": ["binance", "bybit", "hyperliquid"],
     },
-    shapes.Subscribed: {
+    frames.Subscribed: {
         "type": "subscribed",
         "id": "a",
         "channel": "trades",
@@ -69,15 +69,15 @@ FRAMES: Mapping[type[shapes.Shape], Mapping[str, Any]] = {
         "state": "live",
         "resume": {"status": "recovered", "from": "1795260849626-16", "to": "1795260849626-58", "count": 42},
     },
-    shapes.AlreadySubscribed: {"type": "alreadySubscribed", "channel": "trades", "topic": PERP, "state": "live"},
-    shapes.Unsubscribed: {"type": "unsubscribed", "channel": "trades", "topic": PERP},
-    shapes.Subscriptions: {
+    frames.AlreadySubscribed: {"type": "alreadySubscribed", "channel": "trades", "topic": PERP, "state": "live"},
+    frames.Unsubscribed: {"type": "unsubscribed", "channel": "trades", "topic": PERP},
+    frames.Subscriptions: {
         "type": "subscriptions",
         "id": 3,
         "topics": [{"channel": "ohlcv", "topic": MINUTES, "state": "live", "cursor": "1795260858641-13"}],
     },
-    shapes.BatchDone: {"type": "batch", "id": "b", "ok": 4, "failed": 1},
-    shapes.TradesFrame: {
+    frames.BatchDone: {"type": "batch", "id": "b", "ok": 4, "failed": 1},
+    frames.TradesFrame: {
         "type": "trades",
         "channel": "trades",
         "topic": PERP,
@@ -85,7 +85,7 @@ FRAMES: Mapping[type[shapes.Shape], Mapping[str, Any]] = {
         "ts": TS,
         "data": [TRADE],
     },
-    shapes.OrderBookFrame: {
+    frames.OrderBookFrame: {
         "type": "orderbook",
         "channel": "orderbook",
         "topic": BOOK,
@@ -99,7 +99,7 @@ FRAMES: Mapping[type[shapes.Shape], Mapping[str, Any]] = {
             "nonce": 12794256248130,
         },
     },
-    shapes.BookSnapshotFrame: {
+    frames.BookSnapshotFrame: {
         "type": "orderbook",
         "channel": "orderbook",
         "topic": CHANGES,
@@ -116,7 +116,7 @@ FRAMES: Mapping[type[shapes.Shape], Mapping[str, Any]] = {
             "nonce": 12794256248130,
         },
     },
-    shapes.BookDeltaFrame: {
+    frames.BookDeltaFrame: {
         "type": "orderbook",
         "channel": "orderbook",
         "topic": CHANGES,
@@ -132,7 +132,7 @@ FRAMES: Mapping[type[shapes.Shape], Mapping[str, Any]] = {
             "nonce": 12794256248171,
         },
     },
-    shapes.OhlcvFrame: {
+    frames.OhlcvFrame: {
         "type": "ohlcv",
         "channel": "ohlcv",
         "topic": MINUTES,
@@ -141,10 +141,10 @@ FRAMES: Mapping[type[shapes.Shape], Mapping[str, Any]] = {
         "meta": [{"closed": False, "complete": True, "source": "venue"}],
         "data": [[1795260840000, 68405.1, 68411.6, 68405.0, 68410.6, 46.99]],
     },
-    shapes.CaughtUp: {"type": "caughtUp", "channel": "trades", "topic": PERP, "cursor": "1795260849626-58"},
-    shapes.TopicStatus: {"type": "status", "scope": "topic", "channel": "trades", "topic": PERP, **CHANGE},
-    shapes.ExchangeStatus: {"type": "status", "scope": "exchange", "exchange": "binance", **CHANGE},
-    shapes.FeedGap: {
+    frames.CaughtUp: {"type": "caughtUp", "channel": "trades", "topic": PERP, "cursor": "1795260849626-58"},
+    frames.TopicStatus: {"type": "status", "scope": "topic", "channel": "trades", "topic": PERP, **CHANGE},
+    frames.ExchangeStatus: {"type": "status", "scope": "exchange", "exchange": "binance", **CHANGE},
+    frames.FeedGap: {
         **LOST,
         "cursor": "1795260849626-17",
         "reason": "UPSTREAM_RECONNECT",
@@ -152,7 +152,7 @@ FRAMES: Mapping[type[shapes.Shape], Mapping[str, Any]] = {
         "backfilled": True,
         "rows": 41,
     },
-    shapes.ClientGap: {
+    frames.ClientGap: {
         **LOST,
         "reason": "CLIENT_SLOW",
         "from": {"cursor": "1795260849626-16", "time": None},
@@ -170,7 +170,7 @@ FRAMES: Mapping[type[shapes.Shape], Mapping[str, Any]] = {
             "last": 68402.9,
         },
     },
-    shapes.Lagged: orjson.loads(
+    frames.Lagged: orjson.loads(
         lagged_json(
             [
                 {
@@ -184,7 +184,7 @@ FRAMES: Mapping[type[shapes.Shape], Mapping[str, Any]] = {
             ]
         )
     ),
-    shapes.ErrorFrame: {
+    frames.ErrorFrame: {
         "type": "error",
         "code": "BAD_SYMBOL",
         "message": "no such symbol",
@@ -196,16 +196,16 @@ FRAMES: Mapping[type[shapes.Shape], Mapping[str, Any]] = {
         "channel": "orderbook",
         "topic": {"exchange": "hyperliquid", "symbol": "NOPE"},
     },
-    shapes.Paused: {"type": "paused", "id": 4, "topics": [{"channel": "trades", "topic": PERP}]},
-    shapes.Resumed: {"type": "resumed", "id": 5, "topics": [{"channel": "trades", "topic": PERP}]},
-    shapes.Pong: {"type": "pong"},
-    shapes.TimedPong: {
+    frames.Paused: {"type": "paused", "id": 4, "topics": [{"channel": "trades", "topic": PERP}]},
+    frames.Resumed: {"type": "resumed", "id": 5, "topics": [{"channel": "trades", "topic": PERP}]},
+    frames.Pong: {"type": "pong"},
+    frames.TimedPong: {
         "type": "pong",
         "id": 7,
         "t": 1795260800000,
         "rx": 1795260848824,
         "tx": 1795260848824,
     },
-    shapes.Heartbeat: {"type": "heartbeat", "time": 1795260864226},
-    shapes.GoAway: {"type": "goaway", "reason": "DEPLOY", "graceMs": 10000, "delayMs": 3127},
+    frames.Heartbeat: {"type": "heartbeat", "time": 1795260864226},
+    frames.GoAway: {"type": "goaway", "reason": "DEPLOY", "graceMs": 10000, "delayMs": 3127},
 }

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from gateway import commands, rest, shapes
+from gateway import answers, commands, frames, rest, shapes
 from gateway.examples import FRAMES
 from gateway.http import REFUSALS
 from gateway.replies import CLOSES, STATUSES
@@ -69,14 +69,14 @@ OPERATIONS = (
         "post",
         "/v1/fetchMarkets",
         "the catalogue of one exchange",
-        shapes.Markets,
+        answers.Markets,
         rest.FetchMarkets,
         {"exchange": "binance", "params": {"type": "spot"}},
     ),
-    Operation("get", "/v1/capabilities", "what each exchange offers, by channel", shapes.Capabilities),
-    Operation("get", "/v1/status", "exchanges, upstream subscriptions, clients", shapes.NodeStatus),
-    Operation("get", "/healthz", "the process answers", shapes.Health),
-    Operation("get", "/readyz", "ready or degraded; 503 when no traffic should come", shapes.Readiness),
+    Operation("get", "/v1/capabilities", "what each exchange offers, by channel", answers.Capabilities),
+    Operation("get", "/v1/status", "exchanges, upstream subscriptions, clients", answers.NodeStatus),
+    Operation("get", "/healthz", "the process answers", answers.Health),
+    Operation("get", "/readyz", "ready or degraded; 503 when no traffic should come", answers.Readiness),
     Operation("get", "/metrics", "for Prometheus; on this port only where the gateway listens on loopback", None),
 )
 
@@ -128,9 +128,9 @@ def asyncapi(host: str, *, secure: bool) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def _openapi() -> dict[str, Any]:
-    answers: list[type[BaseModel]] = [shapes.RestError]
+    sent: list[type[BaseModel]] = [answers.RestError]
     for operation in OPERATIONS:
-        answers += _models(operation.answer)
+        sent += _models(operation.answer)
     bodies = [operation.body for operation in OPERATIONS if operation.body is not None]
     paths: dict[str, Any] = {operation.path: {operation.method: _operation(operation)} for operation in OPERATIONS}
     return {
@@ -138,7 +138,7 @@ def _openapi() -> dict[str, Any]:
         "info": {"title": TITLE, "version": VERSION, "description": ABOUT, "license": LICENSE},
         "servers": [],
         "paths": paths,
-        "components": {"schemas": schemas([*answers, *bodies]), "headers": _headers()},
+        "components": {"schemas": schemas([*sent, *bodies]), "headers": _headers()},
     }
 
 
@@ -160,7 +160,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
     else:
         told["responses"] |= _failures({status: [code] for status, code in REFUSED.items() if status != BODY_TOO_LARGE})
     if operation.path == "/readyz":
-        busy, starting = told["responses"]["503"]["content"]["application/json"], _ref(shapes.Readiness)
+        busy, starting = told["responses"]["503"]["content"]["application/json"], _ref(answers.Readiness)
         told["responses"]["503"]["description"] = "starting or draining, or SERVER_BUSY"
         busy["schema"] = {"anyOf": [starting, busy["schema"]]}
     return told
@@ -193,7 +193,7 @@ def _failures(codes: Mapping[int, Sequence[str]]) -> dict[str, Any]:
     told = {}
     for status in sorted(codes):
         names = ["X-Request-Id", *(("Retry-After",) if status in (429, 502, 503) else ())]
-        content = {"application/json": {"schema": _ref(shapes.RestError)}}
+        content = {"application/json": {"schema": _ref(answers.RestError)}}
         told[str(status)] = {
             "description": ", ".join(codes[status]),
             "headers": _header_refs(names),
@@ -213,7 +213,7 @@ def _header_refs(names: Sequence[str]) -> dict[str, Any]:
 @lru_cache(maxsize=1)
 def _asyncapi() -> dict[str, Any]:
     asked = {f"command-{name}": _message(model, example) for model, (name, example) in COMMANDS.items()}
-    told = {f"frame-{model.__name__}": _message(model, FRAMES[model]) for model in shapes.FRAMES}
+    told = {f"frame-{model.__name__}": _message(model, FRAMES[model]) for model in frames.FRAMES}
     names = [*asked, *told]
     closes = "".join(f"\n- {code}: {meaning}" for code, meaning in CLOSES.items())
     return {
@@ -235,7 +235,7 @@ def _asyncapi() -> dict[str, Any]:
         },
         "components": {
             "messages": {**asked, **told},
-            "schemas": schemas([*COMMANDS, commands.TopicRequest, *shapes.FRAMES]),
+            "schemas": schemas([*COMMANDS, commands.TopicRequest, *frames.FRAMES]),
         },
     }
 
@@ -268,7 +268,7 @@ def schemas(models: Sequence[type[BaseModel]]) -> dict[str, Any]:
     )
     told: dict[str, Any] = found["$defs"]
     for name, schema in told.items():
-        if hasattr(shapes, name):
+        if any(hasattr(module, name) for module in (shapes, answers, frames)):
             _never_null(schema)
     if "Batch" in told:  # each item is parsed on its own, so the model leaves them open
         told["Batch"]["properties"]["topics"]["items"] = _ref(commands.TopicRequest)
@@ -294,5 +294,5 @@ def _ref(model: type[BaseModel]) -> dict[str, Any]:
 
 def _row() -> dict[str, Any]:
     """A candle."""
-    row: dict[str, Any] = schemas([shapes.OhlcvFrame])["OhlcvFrame"]["properties"]["data"]["items"]
+    row: dict[str, Any] = schemas([frames.OhlcvFrame])["OhlcvFrame"]["properties"]["data"]["items"]
     return row

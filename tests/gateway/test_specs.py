@@ -11,7 +11,7 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 from starlette.testclient import TestClient
 
-from gateway import app, commands, rest, shapes, specs
+from gateway import app, commands, frames, rest, shapes, specs
 from gateway.examples import FRAMES
 from gateway.http import REFUSALS
 from gateway.replies import CLOSES, STATUSES
@@ -116,7 +116,7 @@ def test_the_example_of_a_command_is_one(model: type) -> None:
     assert problems(STREAM, model.__name__, example) == []
 
 
-@pytest.mark.parametrize("model", shapes.FRAMES, ids=lambda one: one.__name__)
+@pytest.mark.parametrize("model", frames.FRAMES, ids=lambda one: one.__name__)
 def test_the_example_of_a_frame_is_one(model: type[shapes.Shape]) -> None:
     text = json.dumps(FRAMES[model])
     model.model_validate_json(text)
@@ -124,7 +124,7 @@ def test_the_example_of_a_frame_is_one(model: type[shapes.Shape]) -> None:
 
 
 def test_every_frame_says_what_it_is() -> None:
-    assert [model for model in shapes.FRAMES if not model.__doc__] == []
+    assert [model for model in frames.FRAMES if not model.__doc__] == []
 
 
 def test_the_documents_are_not_sent_again_to_who_has_them() -> None:
@@ -173,7 +173,7 @@ def test_a_warning_is_as_it_is_written() -> None:
 
 def test_hello_states_the_limits_by_numbers() -> None:
     assert all(isinstance(value, int | float) for value in LimitSettings().stated.values())
-    assert shapes.Welcome.model_fields["limits"].annotation == dict[str, int | float]
+    assert frames.Welcome.model_fields["limits"].annotation == dict[str, int | float]
 
 
 def test_the_documents_say_where_the_gateway_is() -> None:

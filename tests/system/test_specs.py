@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-from gateway import shapes
+from gateway import answers, frames, shapes
 from tests.system import processes
 from tests.system.processes import Client
 from tests.system.switchboard import Switchboard
@@ -20,9 +20,9 @@ BTC = {"exchange": "binance", "symbol": "BTC/USDT:USDT"}
 TRADES = {"channel": "trades", **BTC}
 QUIET = {"channel": "trades", "exchange": "bybit", "symbol": "BTC/USDC:USDC"}
 DELTA = {"channel": "orderbook", **BTC, "params": {"levels": 5, "mode": "delta"}}
-MODELS = {f"frame-{model.__name__}": model for model in shapes.FRAMES}
+MODELS = {f"frame-{model.__name__}": model for model in frames.FRAMES}
 ROWS: dict[str, TypeAdapter[Any]] = {
-    "/v1/fetchMarkets": TypeAdapter(shapes.Markets),
+    "/v1/fetchMarkets": TypeAdapter(answers.Markets),
     "/v1/fetchTrades": TypeAdapter(list[shapes.Trade]),
     "/v1/fetchOHLCV": TypeAdapter(list[shapes.Ohlcv]),
     "/v1/fetchOrderBook": TypeAdapter(shapes.OrderBook),
@@ -113,14 +113,14 @@ async def test_every_frame_is_as_described_and_every_description_is_of_one_that_
         await client.expect(type="goaway")
         messages = document["components"]["messages"]
         pointers = {name: one["payload"]["$ref"] for name, one in messages.items() if name.startswith("frame-")}
-        frames = validators(document, pointers)
+        described = validators(document, pointers)
         seen = set[str]()
         for text in (*base.frames, *client.frames):
-            fitting = {name for name, frame in frames.items() if frame.is_valid(json.loads(text))}
+            fitting = {name for name, frame in described.items() if frame.is_valid(json.loads(text))}
             assert len(fitting) == 1, (fitting, text[:500])
             MODELS[min(fitting)].model_validate_json(text)
             seen |= fitting
-        assert set(frames) - seen == UNSEEN
+        assert set(described) - seen == UNSEEN
 
 
 async def session(client: Client, switchboard: Switchboard) -> None:
