@@ -1,5 +1,6 @@
 """A gateway of two workers: whatever becomes of one, or of the process that started them, nobody is left behind."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -105,6 +106,30 @@ def test_all_end_when_their_starter_is_told_to(simulator_url: str, server: Redis
         code = processes.RUNNING[url].wait(processes.PATIENCE)
 
     assert (len(pids), [pid for pid in pids.values() if runs(pid)], code) == (2, [], 0)
+
+
+async def test_who_comes_while_workers_send_their_clients_away_is_refused_and_does_not_wait_for_nobody(
+    simulator_url: str, server: RedisServer
+) -> None:
+    with gateway(simulator_url, server, limits__drain="3") as url:
+        wait_for(lambda: answering(url) == ["g.1", "g.2"])
+        async with processes.client(url) as client:
+            await client.send(op="hello")
+            await client.expect(type="hello")
+            processes.stop(url)
+            await client.expect(type="goaway")
+
+            def refused() -> bool:
+                try:
+                    httpx2.get(f"{url}/healthz", timeout=2.0)
+                except httpx2.ConnectError:
+                    return True
+                return False
+
+            await asyncio.to_thread(wait_for, refused)
+            assert all([await asyncio.to_thread(refused) for _ in range(8)])
+            await client.send(op="ping")
+            await client.expect(type="pong")  # it is served yet
 
 
 def test_workers_end_when_their_starter_is_killed(simulator_url: str, server: RedisServer) -> None:

@@ -302,6 +302,25 @@ async def test_candles_that_could_not_be_had_are_a_gap_and_are_asked_for_again(
     assert [row[4] for row in repair["data"]] == [9.0]
 
 
+@pytest.mark.jumping_clock
+async def test_candles_that_begin_while_rest_is_away_get_their_past_when_it_is_back_and_nothing_was_lost(
+    start: Start, venue: ScriptedVenue
+) -> None:
+    venue.error = VenueUnavailable("away")
+    upstream = start("ohlcv")
+    await go_live(upstream)
+    reader = await join(upstream, extended=True)
+    upstream.on_events([candle(3)], EPOCH_MS)
+    await turns()
+
+    venue.error, venue.candles = None, [candle(1), candle(2), candle(3)]
+    await asyncio.sleep(MEND_TIMEOUT)  # it is being asked for
+    await turns()
+
+    frames = [(frame.get("repair", False), len(frame["data"])) for frame in of_type(reader, "ohlcv")]
+    assert (frames, of_type(reader, "gap")) == ([(False, 1), (True, 2)], [])
+
+
 async def test_time_alone_closes_a_candle(start: Start, venue: ScriptedVenue) -> None:
     upstream = start("ohlcv", marks_closed=False)
     await go_live(upstream)
